@@ -1,0 +1,28 @@
+// Bundles each program into one CommonJS file under dist/: one file is what makes start-up fast (docs/ARCHITECTURE.md, "Programs").
+import { readFileSync } from 'node:fs'
+import { build } from 'esbuild'
+
+const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'))
+
+await build({
+  entryPoints: {
+    portctl: 'src/cli/main.ts',
+    daemon: 'src/daemon/main.ts',
+    relay: 'src/relay/main.ts',
+    'relay-worker': 'src/relay/splice/worker.ts',
+  },
+  outdir: 'dist',
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node20',
+  external: ['koffi'],
+  minify: true,
+  keepNames: false,
+  sourcemap: 'linked',
+  sourcesContent: false,
+  legalComments: 'none',
+  define: { 'process.env.PORTCTL_VERSION': JSON.stringify(version) },
+  logLevel: 'warning',
+})
