@@ -19,6 +19,9 @@ interface Row<P> {
 
 const row = <P>(r: Row<P>): Row<P> => r
 
+const endpoint = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+
 export const ERRORS = {
   usage: row<{ what: string }>({
     exit: 2,
@@ -45,6 +48,98 @@ export const ERRORS = {
     http: 400,
     meaning: 'The target (`--to`) is not one of: container name, address, pid:N, netns:NAME|PATH.',
     text: p => `invalid target '${p.target}': ${p.why}`,
+  }),
+  'tool-missing': row<{ tool: string }>({
+    exit: 1,
+    http: 503,
+    meaning: 'A helper program that is needed (nft, ip, conntrack, nsenter) is not installed or not in PATH.',
+    text: p => `'${p.tool}' is not installed or not in PATH`,
+  }),
+  'tool-failed': row<{ tool: string; why: string }>({
+    exit: 1,
+    http: 500,
+    meaning: 'A helper program failed; the message has the first line it wrote to stderr.',
+    text: p => `'${p.tool}' failed: ${p.why}`,
+  }),
+  'nft-exists': row<{ why: string }>({
+    exit: 1,
+    http: 409,
+    meaning: 'nftables refused a transaction because something in it exists already; nothing was changed.',
+    text: p => `nft: something in the transaction exists already: ${p.why}`,
+    hint: () => "'portctl reconcile' puts the table right",
+  }),
+  'nft-not-found': row<{ why: string }>({
+    exit: 1,
+    http: 409,
+    meaning: 'nftables refused a transaction because something it names is not there; nothing was changed.',
+    text: p => `nft: something the transaction names is not there: ${p.why}`,
+    hint: () => "'portctl reconcile' puts the table right",
+  }),
+  'nft-denied': row<{ why: string }>({
+    exit: 1,
+    http: 403,
+    meaning: 'The process may not change nftables (CAP_NET_ADMIN in the network namespace is missing).',
+    text: p => `nft: no permission: ${p.why}`,
+    hint: () => 'run as root, or with CAP_NET_ADMIN',
+  }),
+  'nft-failed': row<{ why: string }>({
+    exit: 1,
+    http: 500,
+    meaning: 'nftables refused a transaction for another reason; nothing was changed.',
+    text: p => `nft: ${p.why}`,
+  }),
+  'libc-unavailable': row<{ why: string }>({
+    exit: 1,
+    http: 503,
+    meaning: 'The C library cannot be called from Node on this machine, so the `splice` engine cannot run.',
+    text: p => `cannot call libc: ${p.why}`,
+    hint: () => "the portable engine works without it: '--engine node'",
+  }),
+  'port-taken': row<{ address: string; port: number; protocol: string; owner?: string }>({
+    exit: 1,
+    http: 409,
+    meaning: 'Something else holds the host port; the message names the owner where it can be found.',
+    text: p =>
+      `${endpoint(p.address, p.port)}/${p.protocol} is already in use${p.owner === undefined ? '' : ` by ${p.owner}`}`,
+  }),
+  'port-denied': row<{ address: string; port: number; protocol: string }>({
+    exit: 1,
+    http: 403,
+    meaning: 'The kernel refuses to let portctl listen on this port: it lacks the privilege.',
+    text: p => `not allowed to listen on ${endpoint(p.address, p.port)}/${p.protocol}`,
+    hint: p =>
+      p.port < 1024 ? 'ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE' : undefined,
+  }),
+  'address-unavailable': row<{ address: string; port: number; protocol: string }>({
+    exit: 1,
+    http: 422,
+    meaning: 'The host address to listen on is not an address of this host.',
+    text: p => `cannot listen on ${endpoint(p.address, p.port)}/${p.protocol}: no such address on this host`,
+  }),
+  'fd-limit': row<{ needed: number; limit: number }>({
+    exit: 1,
+    http: 503,
+    meaning: 'More file descriptors are needed than the process may open.',
+    text: p => `${p.needed} more file descriptors are needed; the limit of the process is ${p.limit}`,
+    hint: () => 'raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) or fs.nr_open',
+  }),
+  'syscall-failed': row<{ call: string; errno: string; subject: string }>({
+    exit: 1,
+    http: 500,
+    meaning: 'A system call failed in a way portctl has no better words for.',
+    text: p => `${p.call}: ${p.subject}: ${p.errno}`,
+  }),
+  'address-invalid': row<{ address: string }>({
+    exit: 2,
+    http: 400,
+    meaning: 'A text that should be an IPv4 or IPv6 address is none.',
+    text: p => `invalid address '${p.address}'`,
+  }),
+  'cidr-invalid': row<{ cidr: string; why: string }>({
+    exit: 2,
+    http: 400,
+    meaning: 'A text that should be a network in CIDR form (10.1.0.0/16, fd00::/64) is none.',
+    text: p => `invalid network '${p.cidr}': ${p.why}`,
   }),
   internal: row<{ what: string }>({
     exit: 1,

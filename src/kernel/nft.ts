@@ -1,0 +1,132 @@
+/**
+ * nftables as a transaction of JSON commands (libnftables-json(5)) handed to `nft -j -f -`.
+ *
+ * One call is one kernel transaction: all of it or nothing. A dry check (`-c`: parsed, evaluated and validated
+ * by the kernel, never committed) goes first, so a command we would get wrong is found before anything is touched.
+ * The kernel is never asked what to add: desired state is known, listing serves counters and drift only.
+ * nft does not say which of several commands failed in JSON mode, so errors are classified by text, here only.
+ */
+import { PortctlError } from '../core/errors.ts'
+import { type Execute, execute, firstLine, type RunOptions } from './process.ts'
+
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject
+export interface JsonObject {
+  readonly [key: string]: JsonValue
+}
+
+/** One command (`{add: …}`, `{delete: …}`, `{flush: …}`) or one listed object (`{table: …}`, `{rule: …}`). */
+export type NftCommand = JsonObject
+export type NftObject = JsonObject
+
+export interface TableRef {
+  readonly family: 'ip' | 'ip6' | 'inet'
+  readonly table: string
+}
+
+/** An element of a set or map as listed; `counter` is null for sets without one. */
+export interface NftElement {
+  readonly key: JsonValue
+  /** The mapped value; undefined in a set. */
+  readonly value?: JsonValue
+  readonly counter: { readonly packets: number; readonly bytes: number } | null
+}
+
+export interface Nft {
+  /** Rejects with what `apply` would reject with; changes nothing. */
+  check(commands: readonly NftCommand[], options?: RunOptions): Promise<void>
+  /** Checks, then commits all commands as one transaction. */
+  apply(commands: readonly NftCommand[], options?: RunOptions): Promise<void>
+  /** Everything in a table, without the `metainfo` object; null when there is no such table. */
+  listTable(ref: TableRef): Promise<readonly NftObject[] | null>
+  /** Elements of one named set or map; null when it is not there. */
+  elements(ref: TableRef, name: string, kind: 'set' | 'map'): Promise<readonly NftElement[] | null>
+  /** Rejects with the reason why nftables cannot be used here: `tool-missing`, `nft-denied`, `nft-failed`. */
+  probe(): Promise<void>
+}
+
+const isNotFound = (error: unknown): boolean =>
+  error instanceof PortctlError && error.code === 'nft-not-found'
+
+/** `internal:0:0-0: Error: Could not process rule: File exists` → `File exists`. */
+const bareMessage = (stderr: string): string =>
+  firstLine(stderr).replace(/^(\S*:\d+:\d+-\d+: )?(netlink: )?(Error: )?(Could not process rule: )?/, '')
+
+const CLASSES = [
+  [/Operation not permitted|Permission denied|must be root/, 'nft-denied'],
+  [/File exists|interval overlaps|conflicting/, 'nft-exists'],
+  [/No such file or directory|does not exist/, 'nft-not-found'],
+] as const
+
+export const classifyNftError = (stderr: string): PortctlError => {
+  const why = bareMessage(stderr) || 'it gave no reason'
+  const code = CLASSES.find(([pattern]) => pattern.test(stderr))?.[1] ?? 'nft-failed'
+  return PortctlError.of(code, { why })
+}
+
+export const createNft = (how: Execute = execute): Nft => {
+  const nft = async (args: readonly string[], options?: RunOptions): Promise<string> => {
+    const { exitCode, stdout, stderr } = await how('nft', ['-j', ...args], options)
+    if (exitCode !== 0) throw classifyNftError(stderr)
+    return stdout
+  }
+  const list = async (...what: string[]): Promise<readonly NftObject[] | null> => {
+    try {
+      return parseListing(await nft(['list', ...what]))
+    } catch (error) {
+      if (isNotFound(error)) return null
+      throw error
+    }
+  }
+  const check = async (commands: readonly NftCommand[], options?: RunOptions): Promise<void> => {
+    await nft(['-c', '-f', '-'], { ...options, input: JSON.stringify({ nftables: commands }) })
+  }
+  return {
+    check,
+    apply: async (commands, options) => {
+      if (commands.length === 0) return
+      await check(commands, options)
+      await nft(['-f', '-'], { ...options, input: JSON.stringify({ nftables: commands }) })
+    },
+    listTable: ref => list('table', ref.family, ref.table),
+    elements: async (ref, name, kind) => {
+      const objects = await list(kind, ref.family, ref.table, name)
+      return objects === null ? null : objects.flatMap(object => elementsOf(object, kind))
+    },
+    probe: async () => {
+      // Listing tables needs CAP_NET_ADMIN; JSON support is a build option of nft.
+      await nft(['list', 'tables'])
+    },
+  }
+}
+
+const parseListing = (stdout: string): readonly NftObject[] => {
+  const { nftables } = JSON.parse(stdout) as { readonly nftables: readonly NftObject[] }
+  return nftables.filter(object => !('metainfo' in object))
+}
+
+const isObject = (value: JsonValue | undefined): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const elementsOf = (object: NftObject, kind: 'set' | 'map'): readonly NftElement[] => {
+  const holder = object[kind]
+  const elements = isObject(holder) ? holder['elem'] : undefined
+  return Array.isArray(elements) ? elements.map(raw => parseElement(raw as JsonValue, kind)) : []
+}
+
+/**
+ * A set lists `key` or `{elem: {val: key, counter}}`; a map lists `[key, value]` with the counter at the key's side,
+ * `[{elem: {val: key, counter}}, value]`.
+ */
+export const parseElement = (raw: JsonValue, kind: 'set' | 'map'): NftElement => {
+  const [left, value] = kind === 'map' ? (raw as readonly JsonValue[]) : [raw]
+  const wrapped = isObject(left) ? left['elem'] : undefined
+  const body = isObject(wrapped) ? wrapped : undefined
+  const counter = body?.['counter']
+  return {
+    key: body?.['val'] ?? left ?? null,
+    ...(value === undefined ? {} : { value }),
+    counter: isObject(counter)
+      ? { packets: Number(counter['packets']), bytes: Number(counter['bytes']) }
+      : null,
+  }
+}
