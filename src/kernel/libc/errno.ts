@@ -1,0 +1,33 @@
+/** errno values the data path tells apart (asm-generic/errno.h); every other one is shown by its name. */
+import { constants } from 'node:os'
+
+export const {
+  EPERM,
+  ENOENT,
+  EINTR,
+  EBADF,
+  EAGAIN,
+  ENOMEM,
+  EACCES,
+  EINVAL,
+  ENFILE,
+  EMFILE,
+  EPIPE,
+  EMSGSIZE,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  ENETUNREACH,
+  ECONNABORTED,
+  ECONNRESET,
+  ENOBUFS,
+  ENOTCONN,
+  ETIMEDOUT,
+  ECONNREFUSED,
+  EHOSTUNREACH,
+  EINPROGRESS,
+} = constants.errno
+
+const names = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]))
+
+/** `EADDRINUSE` for 98; `errno 1234` for a value Node has no name for. */
+export const errnoName = (errno: number): string => names.get(errno) ?? `errno ${errno}`
