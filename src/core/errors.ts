@@ -141,6 +141,77 @@ export const ERRORS = {
     meaning: 'A text that should be a network in CIDR form (10.1.0.0/16, fd00::/64) is none.',
     text: p => `invalid network '${p.cidr}': ${p.why}`,
   }),
+  'request-invalid': row<{ field: string; why: string }>({
+    exit: 1,
+    http: 400,
+    meaning: 'A request to the API does not have the form that the route takes; the message names the field.',
+    text: p => `invalid request: ${p.field}: ${p.why}`,
+  }),
+  'route-unknown': row<{ method: string; path: string }>({
+    exit: 1,
+    http: 404,
+    meaning: 'The API has no such route. A client newer than the daemon asks for one.',
+    text: p => `the API has no route ${p.method} ${p.path}`,
+    hint: () => 'docs/openapi.json lists the routes; compare client and daemon with `portctl version`',
+  }),
+  'daemon-unreachable': row<{ socket: string; why: string }>({
+    exit: 1,
+    http: 503,
+    meaning: 'No daemon answers on the socket of this run directory.',
+    text: p => `no portctl daemon answers on ${p.socket}: ${p.why}`,
+    hint: p =>
+      p.why.includes('permission')
+        ? 'run the command as root, or as a user who may write to the socket'
+        : "start one with 'portctl daemon', or choose another instance with PORTCTL_RUN_DIR",
+  }),
+  'daemon-gone': row<{ what: string; changes: boolean }>({
+    exit: 1,
+    http: 502,
+    meaning:
+      'The connection to the daemon was lost in the middle of a request. A change that it carried may or may not have been made.',
+    text: p =>
+      `the portctl daemon went away in the middle of '${p.what}'${p.changes ? ': the outcome is unknown' : ''}`,
+    hint: p =>
+      p.changes
+        ? "see 'portctl ls' and 'portctl ps' for what stands, then repeat the command if it is missing"
+        : 'repeat the command',
+  }),
+  'daemon-running': row<{ dir: string; pid: number | null }>({
+    exit: 1,
+    http: 409,
+    meaning: 'Another daemon uses this run directory or state directory.',
+    text: p => `${p.dir} is in use by a portctl daemon that is running${p.pid === null ? '' : ` (pid ${p.pid})`}`,
+    hint: () => 'stop that daemon, or choose other directories with PORTCTL_RUN_DIR and PORTCTL_STATE_DIR',
+  }),
+  'daemon-start-failed': row<{ why: string; log: string }>({
+    exit: 1,
+    http: 503,
+    meaning: 'The daemon was started in the background and did not get ready.',
+    text: p => `the portctl daemon did not start: ${p.why}`,
+    hint: p => `its log is ${p.log}`,
+  }),
+  'state-corrupt': row<{ file: string; offset: number; why: string }>({
+    exit: 1,
+    http: 500,
+    meaning:
+      'A file of the state store is damaged in the middle, where no interrupted write can have left it so. Nothing is read past the damage and nothing is overwritten.',
+    text: p => `state file ${p.file} is damaged at byte ${p.offset}: ${p.why}`,
+    hint: p => `restore ${p.file} from a backup, or move it away to start with empty state`,
+  }),
+  'state-write-failed': row<{ file: string; why: string }>({
+    exit: 1,
+    http: 507,
+    meaning: 'A change could not be made durable (no space, read-only or failing disk). It was not made.',
+    text: p => `cannot write state to ${p.file}: ${p.why}`,
+    hint: () => 'free space or repair the disk, then repeat the command: nothing was changed',
+  }),
+  'state-unreadable': row<{ path: string; why: string }>({
+    exit: 1,
+    http: 500,
+    meaning: 'The run or state directory, or a file in it, cannot be made or opened.',
+    text: p => `cannot open ${p.path}: ${p.why}`,
+    hint: () => 'check its owner and mode, or choose another with PORTCTL_RUN_DIR and PORTCTL_STATE_DIR',
+  }),
   internal: row<{ what: string }>({
     exit: 1,
     http: 500,
