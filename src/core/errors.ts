@@ -33,7 +33,12 @@ export class PortctlError extends Error {
     const r = ERRORS[code] as unknown as Row<ErrorParams<C>>
     const hint = r.hint?.(params)
     return new PortctlError(
-      { code, message: r.text(params), ...(hint === undefined ? {} : { hint }), details: params },
+      {
+        code,
+        message: r.text(params),
+        ...(hint === undefined ? {} : { hint }),
+        details: params as Readonly<Record<string, unknown>>,
+      },
       options,
     )
   }
