@@ -213,6 +213,31 @@ export const ERRORS = {
     text: p => `cannot open ${p.path}: ${p.why}`,
     hint: () => 'check its owner and mode, or choose another with PORTCTL_RUN_DIR and PORTCTL_STATE_DIR',
   }),
+  'relay-unavailable': row<Record<never, never>>({
+    exit: 1,
+    http: 503,
+    meaning: 'The relay process does not answer: it ended, or another control took it over.',
+    text: () => 'the relay process is not there',
+    hint: () => 'control starts another one by itself: try again',
+  }),
+  'relay-start-failed': row<{ why: string }>({
+    exit: 1,
+    http: 500,
+    meaning: 'The relay process could not be started; its last words are in the log.',
+    text: p => `the relay process could not be started: ${p.why}`,
+  }),
+  'relay-running': row<{ path: string; pid: number }>({
+    exit: 1,
+    http: 409,
+    meaning: 'Another relay process answers on the socket, so a second one may not serve there.',
+    text: p => `relay process ${p.pid} serves ${p.path} already`,
+  }),
+  'relay-timeout': row<{ call: string; milliseconds: number }>({
+    exit: 1,
+    http: 504,
+    meaning: 'The relay process is there but did not answer in time.',
+    text: p => `the relay process did not answer '${p.call}' within ${p.milliseconds} ms`,
+  }),
   internal: row<{ what: string }>({
     exit: 1,
     http: 500,
