@@ -1,0 +1,128 @@
+/**
+ * Starts the daemon in the background when none answers.
+ *
+ * The daemon gets one end of a pipe as file descriptor `PORTCTL_READY_FD`. It writes `ready`, or the error that keeps
+ * it from starting, and closes it; if it dies first, the kernel closes it. So the waiting side never polls and never
+ * waits for a daemon that is dead.
+ *
+ * Concurrent starts: each command starts a daemon, one of them gets the lock (daemon/lock.ts), the others end with
+ * `daemon-running`, and their commands wait for the winner's socket, which appears by rename once it is served.
+ */
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, watch, writeSync } from 'node:fs'
+import { connect as connectSocket } from 'node:net'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { type ErrorCode, PortctlError } from '../core/errors.ts'
+import { parseErrorBody, socketPath, unreachable } from './client.ts'
+
+export interface AutostartOptions {
+  readonly runDir: string
+  readonly stateDir: string
+  /** Where `portctl.cjs` is. */
+  readonly distDir: string
+  readonly env: NodeJS.ProcessEnv
+  /** Told once, when a daemon is being started. */
+  readonly notify: (line: string) => void
+}
+
+const READY_FD = 3
+const READY = 'ready'
+/** Milliseconds. A start takes under 400; re-adopting tens of thousands of publications takes longer. */
+const START_TIMEOUT = 30_000
+
+/** Resolves when a daemon answers; `true` when it had to be started. */
+export const ensureDaemon = async (options: AutostartOptions): Promise<boolean> => {
+  const socket = socketPath(options.runDir)
+  if (await answers(socket)) return false
+  options.notify(`starting the portctl daemon in the background (log: ${logPath(options.stateDir)})`)
+  try {
+    await startDaemon(options)
+  } catch (error) {
+    if (!hasCode(error, 'daemon-running')) throw error
+    await appearance(socket, options.runDir, error)
+  }
+  return true
+}
+
+export const logPath = (stateDir: string): string => join(stateDir, 'daemon.log')
+
+/** Called by the daemon once it serves, or with what keeps it from serving. Does nothing when nobody waits. */
+export const signalReady = (error?: PortctlError): void => {
+  const fd = Number(process.env.PORTCTL_READY_FD)
+  delete process.env.PORTCTL_READY_FD
+  if (!Number.isInteger(fd) || fd < READY_FD) return
+  try {
+    writeSync(fd, `${error === undefined ? READY : JSON.stringify(error)}\n`)
+  } catch (cause) {
+    // EPIPE: whoever waited has gone, which is no reason for the daemon to end.
+    if (!hasCode(cause, 'EPIPE')) throw cause
+  } finally {
+    closeSync(fd)
+  }
+}
+
+const startDaemon = async (options: AutostartOptions): Promise<void> => {
+  const log = logPath(options.stateDir)
+  mkdirSync(options.stateDir, { recursive: true, mode: 0o700 })
+  const output = openSync(log, 'a', 0o600)
+  const child = spawn(process.execPath, [join(options.distDir, 'portctl.cjs'), 'daemon'], {
+    detached: true,
+    cwd: '/',
+    env: { ...options.env, PORTCTL_READY_FD: String(READY_FD) },
+    stdio: ['ignore', output, output, 'pipe'],
+  })
+  closeSync(output)
+  const ready = child.stdio[READY_FD] as Readable
+  const fail = (why: string, cause?: unknown) =>
+    PortctlError.of('daemon-start-failed', { why, log }, { cause })
+  const ended = new Promise<string>(resolve => {
+    child.on('error', error => resolve(error.message))
+    child.on('exit', (status, signal) =>
+      resolve(signal === null ? `it ended with status ${status}` : `it was killed by ${signal}`),
+    )
+  })
+  const timer = setTimeout(() => ready.destroy(fail('it did not get ready in time')), START_TIMEOUT)
+  try {
+    let text = ''
+    for await (const chunk of ready.setEncoding('utf8')) text += chunk as string
+    if (text.trim() === READY) return
+    const body = parseErrorBody(text)
+    throw body === undefined ? fail(await ended) : PortctlError.from(body)
+  } finally {
+    clearTimeout(timer)
+    ready.destroy()
+    child.unref()
+  }
+}
+
+/** Connects once. A daemon that is there but may not be talked to is not started again. */
+const answers = (socket: string): Promise<boolean> =>
+  new Promise((resolve, reject) => {
+    const connection = connectSocket(socket, () => {
+      connection.destroy()
+      resolve(true)
+    })
+    connection.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false)
+      else reject(unreachable(socket, error))
+    })
+  })
+
+/** Waits until the daemon that another command is starting serves; throws `otherwise` when it never does. */
+const appearance = async (socket: string, runDir: string, otherwise: unknown): Promise<void> => {
+  const signal = AbortSignal.timeout(START_TIMEOUT)
+  await new Promise<void>((resolve, reject) => {
+    const attempt = (): void => {
+      answers(socket).then(yes => yes && resolve(), reject)
+    }
+    const watcher = watch(runDir, { signal }, attempt)
+    watcher.on('error', reject)
+    signal.addEventListener('abort', () => reject(otherwise))
+    // The socket may have appeared before the watch began.
+    attempt()
+  })
+}
+
+const hasCode = (error: unknown, code: ErrorCode | 'EPIPE'): boolean =>
+  (error as { readonly code?: unknown } | undefined)?.code === code

@@ -1,0 +1,170 @@
+/**
+ * The daemon's HTTP API: the routes of api/routes.ts onto the `Service`. `createApiServer` makes it (testable with
+ * `inject`), `listenOn` puts it on the instance's socket.
+ *
+ * The socket appears under its name only once it accepts connections and has its mode: it is bound under another name
+ * beside it, then renamed. So a client that finds the socket can connect, nobody can connect before the mode is set,
+ * and a stale socket of a killed daemon is replaced in the same step. Needs the lock of the run directory (lock.ts).
+ *
+ * `hold`: the answer's head is sent at once, its end never. When the connection closes, its publications are taken
+ * back, each by itself, so that one that is gone already doesn't keep the rest. Not when the server closes: what then
+ * happens to publications is the daemon's decision.
+ */
+import { chmod, rename, unlink } from 'node:fs/promises'
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import type { z } from 'zod'
+import { socketPath } from '../api/client.ts'
+import { type Operation, ROUTES } from '../api/routes.ts'
+import { SCHEMAS, type Shapes } from '../api/schemas.ts'
+import type { Service } from '../api/views.ts'
+import { asPortctlError, PortctlError } from '../core/errors.ts'
+import type { Logger } from './logging.ts'
+
+/** Bytes. An environment handed to a detached command is the largest thing in a request; ARG_MAX is 2 MiB. */
+const BODY_LIMIT = 4 * 1024 * 1024
+const SOCKET_MODE = 0o660
+
+type Body<O extends Operation> = (typeof SCHEMAS)[O] extends { readonly body: infer B extends z.ZodType }
+  ? z.output<B>
+  : undefined
+type Query<O extends Operation> = (typeof SCHEMAS)[O] extends { readonly query: infer Q extends z.ZodType }
+  ? z.output<Q>
+  : undefined
+interface Call<O extends Operation> {
+  readonly params: Readonly<Record<string, string>>
+  readonly query: Query<O>
+  readonly body: Body<O>
+}
+type Handlers = {
+  readonly [O in Exclude<Operation, 'hold'>]: (service: Service, call: Call<O>) => ReturnType<Service[O]>
+}
+
+const HANDLERS: Handlers = {
+  status: service => service.status(),
+  listPublications: service => service.listPublications(),
+  publish: (service, { body }) => service.publish(body),
+  unpublish: (service, { body }) => service.unpublish(body),
+  listContainers: service => service.listContainers(),
+  run: (service, { body }) => service.run(body),
+  container: (service, { params }) => service.container(params.name as string),
+  started: (service, { params, body }) => service.started(params.name as string, body),
+  exited: (service, { params, body }) => service.exited(params.name as string, body),
+  stop: (service, { params, body }) => service.stop(params.name as string, body),
+  remove: (service, { params, query }) => service.remove(params.name as string, query.force === 'true'),
+  inspect: (service, { params }) => service.inspect(params.ref as string),
+}
+
+export const createApiServer = (service: Service, log: Logger): FastifyInstance => {
+  const app = fastify({
+    loggerInstance: log.child({ part: 'api' }),
+    disableRequestLogging: true,
+    bodyLimit: BODY_LIMIT,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 1024 },
+    // zod validates (below), JSON.stringify serialises; fastify's own compilers would cost 40 ms of start-up to load.
+    schemaController: { compilersFactory: { buildValidator: unused, buildSerializer: unused } },
+  }) as unknown as FastifyInstance
+
+  app.setErrorHandler(async (thrown, request, reply) => {
+    const error = toPortctlError(thrown)
+    if (error.code === 'internal') request.log.error({ err: thrown, url: request.url }, 'request failed')
+    await reply.code(error.http).send(error.toJSON())
+  })
+  app.setNotFoundHandler(request => {
+    throw PortctlError.of('route-unknown', { method: request.method, path: request.url })
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    request.log.debug(
+      { method: request.method, url: request.url, status: reply.statusCode, ms: reply.elapsedTime },
+      'request',
+    )
+  })
+
+  for (const [operation, handle] of Object.entries(HANDLERS) as [Exclude<Operation, 'hold'>, Handle][]) {
+    const { method, path: url, status } = ROUTES[operation]
+    app.route({
+      method,
+      url,
+      handler: async (request, reply) =>
+        reply.code(status).send(await handle(service, parse(operation, request))),
+    })
+  }
+  registerHold(app, service)
+  return app
+}
+
+/** A handler with its operation forgotten: `parse` has seen to it that the call is the one it takes. */
+type Handle = (service: Service, call: Call<never>) => Promise<unknown>
+
+const registerHold = (app: FastifyInstance, service: Service): void => {
+  let closing = false
+  app.addHook('preClose', async () => {
+    closing = true
+  })
+  const { method, path: url, status } = ROUTES.hold
+  app.route({
+    method,
+    url,
+    handler: (request, reply) => {
+      const { id } = parse('hold', request).query
+      const release = async (ref: string): Promise<void> => {
+        try {
+          await service.unpublish({ refs: [ref] })
+        } catch (error) {
+          request.log.info(
+            { err: error, publication: ref },
+            'the holder has gone, its publication was not taken back',
+          )
+        }
+      }
+      reply.hijack()
+      reply.raw.on('close', () => {
+        if (!closing) void Promise.all((typeof id === 'string' ? [id] : id).map(release))
+      })
+      reply.raw.writeHead(status, { 'content-type': 'application/json' })
+      reply.raw.flushHeaders()
+    },
+  })
+}
+
+const parse = <O extends Operation>(operation: O, request: FastifyRequest): Call<O> => {
+  const shapes: Shapes = SCHEMAS[operation]
+  return {
+    params: request.params as Call<O>['params'],
+    query: parsePart(shapes.query, 'query', request.query) as Query<O>,
+    body: parsePart(shapes.body, 'body', request.body) as Body<O>,
+  }
+}
+
+const parsePart = (shape: z.ZodType | undefined, part: string, value: unknown): unknown => {
+  const result = shape?.safeParse(value)
+  if (result === undefined || result.success) return result?.data
+  const issue = result.error.issues[0]
+  const field = [part, ...(issue?.path ?? [])].join('.')
+  throw PortctlError.of('request-invalid', { field, why: issue?.message ?? 'not valid' })
+}
+
+const unused = (): never => {
+  throw PortctlError.of('internal', { what: 'fastify asked for a schema compiler' })
+}
+
+const toPortctlError = (thrown: unknown): PortctlError => {
+  const { statusCode, message } = thrown as { readonly statusCode?: number; readonly message?: string }
+  // What fastify itself refuses: a body that is no JSON, too large, of another media type.
+  return !(thrown instanceof PortctlError) && statusCode !== undefined && statusCode < 500
+    ? PortctlError.of('request-invalid', { field: 'body', why: message ?? 'not valid' }, { cause: thrown })
+    : asPortctlError(thrown)
+}
+
+/** Serves on `$PORTCTL_RUN_DIR/portctl.sock`; the returned function stops it and removes the socket. */
+export const listenOn = async (app: FastifyInstance, runDir: string): Promise<() => Promise<void>> => {
+  const path = socketPath(runDir)
+  const unnamed = `${path}.${process.pid}`
+  await app.listen({ path: unnamed })
+  await chmod(unnamed, SOCKET_MODE)
+  await rename(unnamed, path)
+  return async () => {
+    await unlink(path).catch(() => undefined)
+    await app.close()
+  }
+}
