@@ -7,8 +7,8 @@
  */
 
 export interface Row<P> {
-  /** Exit status of the command: 1 it failed, 2 the command line is wrong. */
-  readonly exit: 1 | 2
+  /** Exit status of the command: 1 it failed, 2 the command line is wrong; 126 and 127 as a shell has them. */
+  readonly exit: 1 | 2 | 126 | 127
   /** Status of the API's answer. */
   readonly http: 400 | 403 | 404 | 409 | 422 | 500 | 502 | 503 | 504 | 507
   /** What it means, in a sentence, for docs/errors.md. */
@@ -23,12 +23,12 @@ const endpoint = (address: string, port: number): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 
 export const ERRORS = {
-  usage: row<{ what: string }>({
+  usage: row<{ what: string; verb?: string }>({
     exit: 2,
     http: 400,
     meaning: 'The command line is wrong: an unknown flag, a missing argument, flags that exclude each other.',
     text: p => p.what,
-    hint: () => "see 'portctl --help'",
+    hint: p => `see 'portctl ${p.verb === undefined ? '' : `${p.verb} `}--help'`,
   }),
   'spec-invalid': row<{ spec: string; part: string; why: string }>({
     exit: 2,
@@ -226,11 +226,11 @@ export const ERRORS = {
     meaning: 'The relay process could not be started; its last words are in the log.',
     text: p => `the relay process could not be started: ${p.why}`,
   }),
-  'relay-running': row<{ path: string; pid: number }>({
+  'relay-running': row<{ path: string }>({
     exit: 1,
     http: 409,
     meaning: 'Another relay process answers on the socket, so a second one may not serve there.',
-    text: p => `relay process ${p.pid} serves ${p.path} already`,
+    text: p => `another relay process serves ${p.path}`,
   }),
   'relay-timeout': row<{ call: string; milliseconds: number }>({
     exit: 1,
@@ -238,10 +238,165 @@ export const ERRORS = {
     meaning: 'The relay process is there but did not answer in time.',
     text: p => `the relay process did not answer '${p.call}' within ${p.milliseconds} ms`,
   }),
+  'ip-failed': row<{ command: string; why: string }>({
+    exit: 1,
+    http: 500,
+    meaning: 'iproute2 refused to make or change a link, an address or a route.',
+    text: p => `'ip ${p.command}' failed: ${p.why}`,
+  }),
+  'netns-exists': row<{ name: string }>({
+    exit: 1,
+    http: 409,
+    meaning: 'A network namespace of this name exists already and is not one of portctl.',
+    text: p => `a network namespace named '${p.name}' exists already`,
+    hint: p => `see 'ip netns pids ${p.name}'; 'ip netns del ${p.name}' removes it`,
+  }),
+  'sysctl-failed': row<{ key: string; why: string }>({
+    exit: 1,
+    http: 500,
+    meaning: 'A kernel setting could not be read or changed (often /proc/sys is mounted read-only).',
+    text: p => `sysctl ${p.key.replaceAll('/', '.')}: ${p.why}`,
+  }),
+  'pool-exhausted': row<{ pool: string }>({
+    exit: 1,
+    http: 409,
+    meaning: 'Every address of the network is handed out.',
+    text: p => `no address is free in ${p.pool}`,
+  }),
+  'address-taken': row<{ address: string; pool: string }>({
+    exit: 1,
+    http: 409,
+    meaning: 'The address asked for is in use on the network.',
+    text: p => `address ${p.address} is already in use in ${p.pool}`,
+  }),
+  'address-out-of-range': row<{ address: string; pool: string; why: string }>({
+    exit: 1,
+    http: 422,
+    meaning: 'The address asked for is not one that the network can hand out.',
+    text: p => `address ${p.address} cannot be handed out from ${p.pool}: ${p.why}`,
+  }),
+  'no-free-pool': row<{ family: number }>({
+    exit: 1,
+    http: 409,
+    meaning: 'Every private network that a bridge could use overlaps an address or a route of this host.',
+    text: p => `no private IPv${p.family} network is free: each one overlaps an address or a route of this host`,
+  }),
   internal: row<{ what: string }>({
     exit: 1,
     http: 500,
     meaning: 'A defect in portctl. Please report it with the daemon log.',
     text: p => `internal error: ${p.what}`,
+  }),
+  'name-taken': row<{ name: string; owner: string }>({
+    exit: 1,
+    http: 409,
+    meaning: 'The name is in use already; the message says by what.',
+    text: p => `the name '${p.name}' is taken by ${p.owner}`,
+  }),
+  'via-unavailable': row<{ target: string; why: string }>({
+    exit: 1,
+    http: 422,
+    meaning: 'The way asked for with `--via` cannot reach the target.',
+    text: p => `the kernel path cannot reach ${p.target}: ${p.why}`,
+    hint: () => "leave out '--via kernel' and the relay carries it",
+  }),
+  'target-loop': row<{ target: string; port: number }>({
+    exit: 1,
+    http: 422,
+    meaning: 'The publication would lead to its own listening port.',
+    text: p =>
+      `${endpoint(p.target, p.port)} would be reached through the very port that is published: a loop`,
+    hint: () => 'name another target with --to, or another host port',
+  }),
+  'container-not-found': row<{ name: string; known: string }>({
+    exit: 1,
+    http: 404,
+    meaning: 'No container has this name or id.',
+    text: p => `no container '${p.name}'`,
+    hint: p => (p.known === '' ? "there are none; start one with 'portctl run'" : `there are: ${p.known}`),
+  }),
+  'target-ambiguous': row<{ names: string }>({
+    exit: 2,
+    http: 422,
+    meaning: 'There are several containers and no `--to` says which one is meant.',
+    text: p => `several containers could be meant: ${p.names}`,
+    hint: () => 'say which one with --to NAME',
+  }),
+  'target-gone': row<{ target: string; why: string }>({
+    exit: 1,
+    http: 422,
+    meaning: 'The process or network namespace to lead to does not exist.',
+    text: p => `${p.target}: ${p.why}`,
+  }),
+  'target-unreachable': row<{ target: string; why: string }>({
+    exit: 1,
+    http: 422,
+    meaning: 'This host has no route to the target address.',
+    text: p => `this host cannot reach ${p.target}: ${p.why}`,
+  }),
+  'publication-not-found': row<{ ref: string }>({
+    exit: 1,
+    http: 404,
+    meaning: 'No publication has this id, name or host port.',
+    text: p => `no publication '${p.ref}'`,
+    hint: () => "'portctl ls' shows what there is",
+  }),
+  'not-found': row<{ ref: string }>({
+    exit: 1,
+    http: 404,
+    meaning: 'Neither a container nor a publication has this name or id.',
+    text: p => `nothing is called '${p.ref}'`,
+    hint: () => "'portctl ps' and 'portctl ls' show what there is",
+  }),
+  'container-running': row<{ name: string }>({
+    exit: 1,
+    http: 409,
+    meaning: 'The container has to be stopped first.',
+    text: p => `container '${p.name}' is running`,
+    hint: p => `'portctl stop ${p.name}' first, or 'portctl rm -f ${p.name}'`,
+  }),
+  'network-not-found': row<{ name: string }>({
+    exit: 1,
+    http: 404,
+    meaning: 'No network has this name.',
+    text: p => `no network '${p.name}'`,
+  }),
+  'command-failed': row<{ command: string; why: string }>({
+    exit: 1,
+    http: 422,
+    meaning: 'The command of a container could not be started.',
+    text: p => `cannot start '${p.command}': ${p.why}`,
+  }),
+  'command-not-found': row<{ command: string }>({
+    exit: 127,
+    http: 422,
+    meaning: 'The command of `run` or `exec` does not exist, as a path or in PATH. Nothing was made.',
+    text: p => `command '${p.command}' not found`,
+  }),
+  'command-not-executable': row<{ command: string; file: string }>({
+    exit: 126,
+    http: 422,
+    meaning: 'The command of `run` or `exec` is there but is no executable file. Nothing was made.',
+    text: p => `cannot run '${p.command}': ${p.file} is not an executable file`,
+  }),
+  'container-setup-failed': row<{ name: string; why: string }>({
+    exit: 1,
+    http: 500,
+    meaning: "The container's network namespace or its resolv.conf could not be entered; the command was not started.",
+    text: p => `cannot enter container '${p.name}': ${p.why}`,
+  }),
+  'port-not-published': row<{ port: string; container: string }>({
+    exit: 1,
+    http: 404,
+    meaning: 'The container has no publication that leads to this port.',
+    text: p => `no public port '${p.port}' published for ${p.container}`,
+    hint: p => `'portctl port ${p.container}' lists what is published`,
+  }),
+  'not-permitted': row<{ what: string; needs: string }>({
+    exit: 1,
+    http: 403,
+    meaning: 'The daemon lacks the privilege for this.',
+    text: p => `${p.what} needs ${p.needs}`,
+    hint: () => 'run the daemon as root',
   }),
 } as const

@@ -1,0 +1,27 @@
+/**
+ * iproute2 with JSON out and batches in. A batch is a list of commands in one process start; it stops at the first
+ * one that fails, and the error names that command (ip says `Command failed -:3`).
+ */
+import { PortctlError } from '../core/errors.ts'
+import { type Execute, firstLine, run } from './process.ts'
+
+/** A word of a batch line; ip(8) splits lines at blanks and honours double quotes. */
+const quote = (word: string): string => (/[\s"'#\\]/.test(word) ? `"${word.replaceAll('"', '')}"` : word)
+
+/** One ip command, as its words. */
+export type IpCommand = readonly string[]
+
+export const ipBatch = async (execute: Execute, commands: readonly IpCommand[]): Promise<void> => {
+  const lines = commands.map(words => words.map(quote).join(' '))
+  const { exitCode, stderr } = await execute('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n` })
+  if (exitCode === 0) return
+  const number = Number(/Command failed -:(\d+)/.exec(stderr)?.[1])
+  const why = firstLine(stderr) || `exit status ${exitCode}`
+  throw PortctlError.of('ip-failed', { command: lines[number - 1] ?? 'batch', why })
+}
+
+/** `ip -j ARGS…`; the caller states the shape, which is iproute2's. */
+export const ipJson = async <T>(execute: Execute, args: readonly string[]): Promise<readonly T[]> => {
+  const { stdout } = await run('ip', ['-j', ...args], {}, execute)
+  return stdout.trim() === '' ? [] : (JSON.parse(stdout) as readonly T[])
+}

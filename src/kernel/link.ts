@@ -1,0 +1,179 @@
+/**
+ * Links of this namespace: bridges, and veth pairs whose other end is a container's `eth0`.
+ *
+ * Every link made here carries `portctl:OWNER` as its alias, so that leftovers of a killed daemon are told from other
+ * people's links. Creation is all or nothing: a link that can't be finished is deleted again. Deleting the host end of
+ * a veth pair deletes both.
+ */
+import { type Cidr, cidrOf, familyOf, parseInterfaceAddress } from '../core/address.ts'
+import { type IpCommand, ipBatch, ipJson } from './ip.ts'
+import { type Execute, inNetns, execute as onHost, succeed } from './process.ts'
+import { hostSysctl, type Sysctl } from './sysctl.ts'
+
+const ALIAS = 'portctl:'
+
+export interface BridgeSpec {
+  readonly name: string
+  readonly owner: string
+  /** Given, so that the bridge does not take (and change) its ports' lowest one. */
+  readonly mac: string
+  /** CIDR form, host bits kept: the gateway addresses. */
+  readonly addresses: readonly string[]
+}
+
+export interface VethSpec {
+  /** Host end, at most 15 bytes. */
+  readonly name: string
+  readonly owner: string
+  readonly bridge: string
+  /** Path of the container's namespace. */
+  readonly netns: string
+  /** Container end. */
+  readonly peer: string
+  readonly mac: string
+  /** CIDR form. */
+  readonly addresses: readonly string[]
+  /** Default routes, at most one of each family. */
+  readonly gateways: readonly string[]
+}
+
+export interface Link {
+  readonly name: string
+  readonly index: number
+  readonly kind: string | null
+  readonly mac: string | null
+  readonly up: boolean
+  readonly bridge: string | null
+  /** Owner given at creation; null for links that are not ours. */
+  readonly owner: string | null
+}
+
+export interface LinkAddress {
+  readonly interfaceName: string
+  readonly address: string
+  readonly prefix: number
+}
+
+export interface Links {
+  createBridge(spec: BridgeSpec): Promise<void>
+  createVeth(spec: VethSpec): Promise<void>
+  /** False when there is no such link. */
+  remove(name: string): Promise<boolean>
+  list(): Promise<readonly Link[]>
+  addresses(): Promise<readonly LinkAddress[]>
+  /** Networks that an address or a route of any table leads to, default routes left out: not free for a pool. */
+  occupied(): Promise<readonly Cidr[]>
+}
+
+interface RawLink {
+  readonly ifname: string
+  readonly ifindex: number
+  readonly address?: string
+  readonly flags: readonly string[]
+  readonly master?: string
+  readonly ifalias?: string
+  readonly linkinfo?: { readonly info_kind?: string }
+}
+
+interface RawAddresses {
+  readonly ifname: string
+  readonly addr_info: readonly { readonly local?: string; readonly prefixlen: number }[]
+}
+
+interface RawRoute {
+  readonly dst: string
+}
+
+/** No duplicate address detection: we hand the addresses out, and a tentative address refuses bind(2) for a second. */
+const addAddress = (address: string, device: string): IpCommand => [
+  ...['addr', 'add', address, 'dev', device],
+  ...(familyOf(address) === 6 ? ['nodad'] : []),
+]
+
+const defaultRoute = (gateway: string, device: string): IpCommand => [
+  ...['route', 'add', familyOf(gateway) === 6 ? '::/0' : '0.0.0.0/0', 'via', gateway, 'dev', device],
+]
+
+const toLink = (raw: RawLink): Link => ({
+  name: raw.ifname,
+  index: raw.ifindex,
+  kind: raw.linkinfo?.info_kind ?? null,
+  mac: raw.address ?? null,
+  up: raw.flags.includes('UP'),
+  bridge: raw.master ?? null,
+  owner: raw.ifalias?.startsWith(ALIAS) ? raw.ifalias.slice(ALIAS.length) : null,
+})
+
+export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysctl): Links => {
+  const remove = async (name: string): Promise<boolean> => {
+    const outcome = await execute('ip', ['link', 'del', 'dev', name])
+    if (outcome.stderr.includes('Cannot find device')) return false
+    succeed('ip', outcome)
+    return true
+  }
+
+  /** `make` creates the link; what follows finishes it, or the link is deleted. */
+  const build = async (name: string, make: IpCommand, finish: () => Promise<void>): Promise<void> => {
+    await ipBatch(execute, [make])
+    try {
+      await finish()
+    } catch (error) {
+      await remove(name).catch(() => undefined)
+      throw error
+    }
+  }
+
+  const addresses = async (): Promise<readonly LinkAddress[]> => {
+    const raw = await ipJson<RawAddresses>(execute, ['addr', 'show'])
+    return raw.flatMap(({ ifname, addr_info }) =>
+      addr_info.flatMap(({ local, prefixlen }) =>
+        local === undefined ? [] : [{ interfaceName: ifname, address: local, prefix: prefixlen }],
+      ),
+    )
+  }
+
+  return {
+    createBridge: ({ name, owner, mac, addresses: own }) =>
+      build(name, ['link', 'add', 'name', name, 'address', mac, 'type', 'bridge'], async () => {
+        // Before the link is up: a container must not hand the host a route.
+        await sysctl.write([{ key: `net/ipv6/conf/${name}/accept_ra`, value: '0' }])
+        await ipBatch(execute, [
+          ['link', 'set', 'dev', name, 'alias', ALIAS + owner],
+          ...own.map(address => addAddress(address, name)),
+          ['link', 'set', 'dev', name, 'up'],
+        ])
+      }),
+    createVeth: async ({ name, owner, bridge, netns, peer, mac, addresses: own, gateways }) => {
+      const peerEnd = ['peer', 'name', peer, 'address', mac, 'netns', netns]
+      await build(name, ['link', 'add', 'name', name, 'type', 'veth', ...peerEnd], async () => {
+        await ipBatch(execute, [
+          ['link', 'set', 'dev', name, 'alias', ALIAS + owner],
+          ['link', 'set', 'dev', name, 'master', bridge, 'up'],
+        ])
+        await ipBatch(inNetns(netns), [
+          ['link', 'set', 'dev', 'lo', 'up'],
+          ...own.map(address => addAddress(address, peer)),
+          ['link', 'set', 'dev', peer, 'up'],
+          ...gateways.map(gateway => defaultRoute(gateway, peer)),
+        ])
+      })
+    },
+    remove,
+    list: async () => (await ipJson<RawLink>(execute, ['-d', 'link', 'show'])).map(toLink),
+    addresses,
+    occupied: async () => {
+      const routes = await ipJson<RawRoute>(execute, ['route', 'show', 'table', 'all'])
+      const own = (await addresses()).map(({ address, prefix }) => cidrOf(address, prefix))
+      return [...own, ...routes.flatMap(({ dst }) => routeCidr(dst) ?? [])]
+    },
+  }
+}
+
+/** `10.0.0.0/8`, `10.6.0.1` (a host route); null for a default route, which leads everywhere and occupies nothing. */
+const routeCidr = (destination: string): Cidr | null => {
+  if (destination === 'default') return null
+  const host = familyOf(destination) === 6 ? '/128' : '/32'
+  const text = destination.includes('/') ? destination : destination + host
+  const { address, prefix } = parseInterfaceAddress(text)
+  return prefix === 0 ? null : cidrOf(address, prefix)
+}
