@@ -1,0 +1,34 @@
+/**
+ * What the engine (main thread) and its data-path threads tell each other.
+ *
+ * A thread is blocked in epoll_wait and runs no JavaScript event loop, so a command is a message on a MessagePort
+ * plus a write to the thread's eventfd; the thread then takes the messages with `receiveMessageOnPort`. Answers
+ * come back in order on the same port, one for each command.
+ */
+import type { MessagePort } from 'node:worker_threads'
+import type { ErrorBody } from '../../core/errors.ts'
+import type { RelayTarget, ServiceSpec } from '../engine.ts'
+import type { SharedCounters } from './services.ts'
+
+export interface OpenedService {
+  readonly slot: number
+  readonly spec: ServiceSpec
+  /** On shared memory: 40,000 ports are one array, not 40,000 objects a thread. */
+  readonly listeners: Int32Array
+}
+
+export type Command =
+  | { readonly do: 'open'; readonly services: readonly OpenedService[] }
+  | { readonly do: 'close'; readonly slots: readonly number[] }
+  | { readonly do: 'retarget'; readonly slot: number; readonly target: RelayTarget | null }
+  | { readonly do: 'stop' }
+
+/** From a thread: the outcome of its oldest unanswered command, or a line for the log. */
+export type Answer = { readonly error?: ErrorBody } | { readonly log: string }
+
+/** What a thread is started with (`workerData`). */
+export interface WorkerData extends SharedCounters {
+  readonly port: MessagePort
+  /** eventfd(2) that announces commands. */
+  readonly wakeFd: number
+}

@@ -1,0 +1,118 @@
+/**
+ * Timers of a loop: one a file descriptor, on a hashed wheel of intrusive lists in typed arrays, so that setting,
+ * clearing and firing are O(1) and allocate nothing. Coarse on purpose: a timer fires 0–1 tick late.
+ *
+ * A timer for a moment beyond one turn of the wheel stays in its slot and is passed over until its tick has come.
+ * What fires may set or clear any timer: due ones are moved to a list of their own before the first is fired.
+ */
+
+/** Milliseconds. */
+const TICK = 32
+const SLOTS = 1024
+const NONE = -1
+
+export class TimerWheel {
+  /** First id of each slot's list; the last entry is the list of timers being fired. */
+  readonly #heads = new Int32Array(SLOTS + 1).fill(NONE)
+  #next: Int32Array
+  #previous: Int32Array
+  /** Slot an id is in, or NONE. */
+  #slot: Int32Array
+  #due: Int32Array
+  #tick: number
+  #size = 0
+
+  constructor(capacity: number, now: number) {
+    this.#next = new Int32Array(capacity)
+    this.#previous = new Int32Array(capacity)
+    this.#slot = new Int32Array(capacity).fill(NONE)
+    this.#due = new Int32Array(capacity)
+    this.#tick = Math.floor(now / TICK)
+  }
+
+  grow(capacity: number): void {
+    const slot = new Int32Array(capacity).fill(NONE)
+    slot.set(this.#slot)
+    this.#slot = slot
+    this.#next = grown(this.#next, capacity)
+    this.#previous = grown(this.#previous, capacity)
+    this.#due = grown(this.#due, capacity)
+  }
+
+  /** Fires once, `delay` ms after `now`; replaces the id's earlier timer. */
+  set(id: number, now: number, delay: number): void {
+    this.clear(id)
+    const due = Math.max(Math.ceil((now + delay) / TICK), this.#tick + 1)
+    this.#due[id] = due
+    this.#link(id, due % SLOTS)
+    this.#size++
+  }
+
+  clear(id: number): void {
+    if (this.#slot[id] === NONE) return
+    this.#unlink(id)
+    this.#size--
+  }
+
+  has(id: number): boolean {
+    return this.#slot[id] !== NONE
+  }
+
+  /** Milliseconds a loop may sleep: to the next tick, −1 (for ever) without timers. */
+  sleep(now: number): number {
+    return this.#size === 0 ? -1 : Math.max(0, Math.ceil((this.#tick + 1) * TICK - now))
+  }
+
+  advance(now: number, fire: (id: number) => void): void {
+    const tick = Math.floor(now / TICK)
+    if (tick <= this.#tick) return
+    const from = Math.max(this.#tick + 1, tick - SLOTS + 1)
+    this.#tick = tick
+    if (this.#size === 0) return
+    for (let t = from; t <= tick; t++) this.#collect(t % SLOTS, tick)
+    for (let id = this.#heads[SLOTS] as number; id !== NONE; id = this.#heads[SLOTS] as number) {
+      this.clear(id)
+      fire(id)
+    }
+  }
+
+  #collect(slot: number, tick: number): void {
+    let id = this.#heads[slot] as number
+    while (id !== NONE) {
+      const following = this.#next[id] as number
+      if ((this.#due[id] as number) <= tick) {
+        this.#unlink(id)
+        this.#link(id, SLOTS)
+      }
+      id = following
+    }
+  }
+
+  #link(id: number, slot: number): void {
+    const head = this.#heads[slot] as number
+    this.#slot[id] = slot
+    this.#next[id] = head
+    this.#previous[id] = NONE
+    if (head !== NONE) this.#previous[head] = id
+    this.#heads[slot] = id
+  }
+
+  #unlink(id: number): void {
+    const next = this.#next[id] as number
+    const previous = this.#previous[id] as number
+    if (next !== NONE) this.#previous[next] = previous
+    if (previous !== NONE) this.#next[previous] = next
+    else this.#heads[this.#slot[id] as number] = next
+    this.#slot[id] = NONE
+  }
+}
+
+/** A longer copy, zero-filled at the end. */
+export const grown = <A extends Int32Array | Uint8Array | Uint16Array | Float64Array>(
+  array: A,
+  capacity: number,
+): A => {
+  const longer = new (array.constructor as new (length: number) => A)(capacity)
+  longer.set(array)
+  return longer
+}

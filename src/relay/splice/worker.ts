@@ -1,0 +1,80 @@
+/**
+ * A data-path thread (dist/relay-worker.cjs): a loop, the protocols on it, and the engine's commands.
+ * The thread ends after `stop`; a failure it does not expect ends it with an error, and the relay with it.
+ */
+import { receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { asPortctlError } from '../../core/errors.ts'
+import { EPOLLET, EPOLLIN, loadLibc } from '../../kernel/libc/index.ts'
+import type { Answer, Command, WorkerData } from './commands.ts'
+import { Kind, Loop } from './loop.ts'
+import type { ProtocolHandler, Service } from './services.ts'
+import { createTcp } from './tcp.ts'
+import { createUdp } from './udp.ts'
+
+const { port, wakeFd, counters, active } = workerData as WorkerData
+
+const main = async (): Promise<void> => {
+  const libc = await loadLibc()
+  const loop = new Loop(libc)
+  const services = new Map<number, Service>()
+  const answer = (message: Answer): void => port.postMessage(message)
+  const context = {
+    libc,
+    loop,
+    counters: new Float64Array(counters),
+    active: new Int32Array(active),
+    log: (line: string) => answer({ log: line }),
+  }
+  const protocols: Record<'tcp' | 'udp', ProtocolHandler> = { tcp: createTcp(context), udp: createUdp(context) }
+
+  const obey = (command: Command): void => {
+    switch (command.do) {
+      case 'open':
+        for (const opened of command.services) {
+          const service: Service = { ...opened, target: opened.spec.target }
+          services.set(opened.slot, service)
+          protocols[opened.spec.protocol].open(service)
+        }
+        return
+      case 'close': {
+        const slots = new Set(command.slots)
+        protocols.tcp.close(slots)
+        protocols.udp.close(slots)
+        for (const slot of slots) services.delete(slot)
+        return
+      }
+      case 'retarget': {
+        const service = services.get(command.slot)
+        if (service === undefined) return
+        service.target = command.target
+        protocols[service.spec.protocol].retarget(service)
+        return
+      }
+      case 'stop':
+        loop.stop()
+        return
+      default:
+        command satisfies never
+    }
+  }
+
+  const count = libc.pin(8)
+  loop.handle(Kind.wake, {
+    ready() {
+      libc.read(wakeFd, count.address, 8)
+      for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
+        try {
+          obey(next.message as Command)
+          answer({})
+        } catch (error) {
+          answer({ error: asPortctlError(error).toJSON() })
+        }
+      }
+    },
+  })
+  loop.add(wakeFd, Kind.wake, EPOLLIN | EPOLLET)
+  loop.run()
+  port.close()
+}
+
+void main()
