@@ -5,8 +5,9 @@
  * it from starting, and closes it; if it dies first, the kernel closes it. So the waiting side never polls and never
  * waits for a daemon that is dead.
  *
- * Concurrent starts: each command starts a daemon, one of them gets the lock (daemon/lock.ts), the others end with
- * `daemon-running`, and their commands wait for the winner's socket, which appears by rename once it is served.
+ * Concurrent starts: each command starts a daemon, one of them gets the lock of the run directory (daemon/lock.ts), the
+ * others end with `daemon-running`, and their commands wait for the winner's socket, which appears by rename once it is
+ * served. `state-in-use` ends the command: that daemon serves another run directory.
  */
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, watch, writeSync } from 'node:fs'
@@ -64,12 +65,16 @@ export const signalReady = (error?: PortctlError): void => {
 
 const startDaemon = async (options: AutostartOptions): Promise<void> => {
   const log = logPath(options.stateDir)
-  mkdirSync(options.stateDir, { recursive: true, mode: 0o700 })
-  const output = openSync(log, 'a', 0o600)
+  const output = openLog(options.stateDir)
   const child = spawn(process.execPath, [join(options.distDir, 'portctl.cjs'), 'daemon'], {
     detached: true,
     cwd: '/',
-    env: { ...options.env, PORTCTL_READY_FD: String(READY_FD) },
+    env: {
+      ...options.env,
+      PORTCTL_RUN_DIR: options.runDir,
+      PORTCTL_STATE_DIR: options.stateDir,
+      PORTCTL_READY_FD: String(READY_FD),
+    },
     stdio: ['ignore', output, output, 'pipe'],
   })
   closeSync(output)
@@ -111,17 +116,32 @@ const answers = (socket: string): Promise<boolean> =>
 
 /** Waits until the daemon that another command is starting serves; throws `otherwise` when it never does. */
 const appearance = async (socket: string, runDir: string, otherwise: unknown): Promise<void> => {
-  const signal = AbortSignal.timeout(START_TIMEOUT)
-  await new Promise<void>((resolve, reject) => {
-    const attempt = (): void => {
-      answers(socket).then(yes => yes && resolve(), reject)
-    }
-    const watcher = watch(runDir, { signal }, attempt)
-    watcher.on('error', reject)
-    signal.addEventListener('abort', () => reject(otherwise))
-    // The socket may have appeared before the watch began.
-    attempt()
-  })
+  const end = new AbortController()
+  const timer = setTimeout(() => end.abort(), START_TIMEOUT)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const attempt = (): void => {
+        answers(socket).then(yes => yes && resolve(), reject)
+      }
+      watch(runDir, { signal: end.signal }, attempt).on('error', reject)
+      end.signal.addEventListener('abort', () => reject(otherwise))
+      // The socket may have appeared before the watch began.
+      attempt()
+    })
+  } finally {
+    clearTimeout(timer)
+    end.abort()
+  }
+}
+
+const openLog = (stateDir: string): number => {
+  try {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+    return openSync(logPath(stateDir), 'a', 0o600)
+  } catch (cause) {
+    const why = (cause as Error).message
+    throw PortctlError.of('state-unreadable', { path: logPath(stateDir), why }, { cause })
+  }
 }
 
 const hasCode = (error: unknown, code: ErrorCode | 'EPIPE'): boolean =>

@@ -149,6 +149,7 @@ export const COMPONENTS = {
     code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
     message: z.string(),
     hint: z.string().exactOptional(),
+    details: z.record(z.string(), z.unknown()).exactOptional(),
   }),
 } as const
 

@@ -176,13 +176,19 @@ export const ERRORS = {
         ? "see 'portctl ls' and 'portctl ps' for what stands, then repeat the command if it is missing"
         : 'repeat the command',
   }),
-  'daemon-running': row<{ dir: string; pid: number | null }>({
+  'daemon-running': row<{ runDir: string; pid: number | null }>({
     exit: 1,
     http: 409,
-    meaning: 'Another daemon uses this run directory or state directory.',
-    text: p =>
-      `${p.dir} is in use by a portctl daemon that is running${p.pid === null ? '' : ` (pid ${p.pid})`}`,
-    hint: () => 'stop that daemon, or choose other directories with PORTCTL_RUN_DIR and PORTCTL_STATE_DIR',
+    meaning: 'Another daemon serves this run directory.',
+    text: p => `a portctl daemon is already running on ${p.runDir}${p.pid === null ? '' : ` (pid ${p.pid})`}`,
+    hint: () => 'stop it first, or choose another instance with PORTCTL_RUN_DIR and PORTCTL_STATE_DIR',
+  }),
+  'state-in-use': row<{ stateDir: string; pid: number | null }>({
+    exit: 1,
+    http: 409,
+    meaning: 'The state directory belongs to a daemon that is running on another run directory.',
+    text: p => `state in ${p.stateDir} is in use by another daemon${p.pid === null ? '' : ` (pid ${p.pid})`}`,
+    hint: () => 'choose another directory with PORTCTL_STATE_DIR: instances do not share state',
   }),
   'daemon-start-failed': row<{ why: string; log: string }>({
     exit: 1,
@@ -211,7 +217,7 @@ export const ERRORS = {
     http: 500,
     meaning: 'The run or state directory, or a file in it, cannot be made or opened.',
     text: p => `cannot open ${p.path}: ${p.why}`,
-    hint: () => 'check its owner and mode, or choose another with PORTCTL_RUN_DIR and PORTCTL_STATE_DIR',
+    hint: () => 'run as root, or choose other directories with PORTCTL_RUN_DIR and PORTCTL_STATE_DIR',
   }),
   'relay-unavailable': row<Record<never, never>>({
     exit: 1,
@@ -279,7 +285,8 @@ export const ERRORS = {
     exit: 1,
     http: 409,
     meaning: 'Every private network that a bridge could use overlaps an address or a route of this host.',
-    text: p => `no private IPv${p.family} network is free: each one overlaps an address or a route of this host`,
+    text: p =>
+      `no private IPv${p.family} network is free: each one overlaps an address or a route of this host`,
   }),
   internal: row<{ what: string }>({
     exit: 1,
@@ -382,7 +389,8 @@ export const ERRORS = {
   'container-setup-failed': row<{ name: string; why: string }>({
     exit: 1,
     http: 500,
-    meaning: "The container's network namespace or its resolv.conf could not be entered; the command was not started.",
+    meaning:
+      "The container's network namespace or its resolv.conf could not be entered; the command was not started.",
     text: p => `cannot enter container '${p.name}': ${p.why}`,
   }),
   'port-not-published': row<{ port: string; container: string }>({
