@@ -11,13 +11,19 @@ const quote = (word: string): string => (/[\s"'#\\]/.test(word) ? `"${word.repla
 /** One ip command, as its words. */
 export type IpCommand = readonly string[]
 
-export const ipBatch = async (execute: Execute, commands: readonly IpCommand[]): Promise<void> => {
+/** `onFailure` is told which command failed, counted from 0, before the rejection. */
+export const ipBatch = async (
+  execute: Execute,
+  commands: readonly IpCommand[],
+  onFailure?: (index: number) => void,
+): Promise<void> => {
   const lines = commands.map(words => words.map(quote).join(' '))
   const { exitCode, stderr } = await execute('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n` })
   if (exitCode === 0) return
-  const number = Number(/Command failed -:(\d+)/.exec(stderr)?.[1])
+  const index = Number(/Command failed -:(\d+)/.exec(stderr)?.[1] ?? 1) - 1
+  onFailure?.(index)
   const why = firstLine(stderr) || `exit status ${exitCode}`
-  throw PortctlError.of('ip-failed', { command: lines[number - 1] ?? 'batch', why })
+  throw PortctlError.of('ip-failed', { command: lines[index] ?? 'batch', why })
 }
 
 /** `ip -j ARGS…`; the caller states the shape, which is iproute2's. */

@@ -112,13 +112,21 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
     return true
   }
 
-  /** `make` creates the link; what follows finishes it, or the link is deleted. */
-  const build = async (name: string, make: IpCommand, finish: () => Promise<void>): Promise<void> => {
-    await ipBatch(execute, [make])
+  /** The batch's first command creates the link; if anything after it fails, the link is deleted. */
+  const build = async (
+    name: string,
+    batch: readonly [IpCommand, ...IpCommand[]],
+    finish: () => Promise<void>,
+  ): Promise<void> => {
+    let made = false
     try {
+      await ipBatch(execute, batch, failed => {
+        made = failed > 0
+      })
+      made = true
       await finish()
     } catch (error) {
-      await remove(name).catch(() => undefined)
+      if (made) await remove(name).catch(() => undefined)
       throw error
     }
   }
@@ -134,30 +142,38 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
 
   return {
     createBridge: ({ name, owner, mac, addresses: own }) =>
-      build(name, ['link', 'add', 'name', name, 'address', mac, 'type', 'bridge'], async () => {
-        // Before the link is up: a container must not hand the host a route.
-        await sysctl.write([{ key: `net/ipv6/conf/${name}/accept_ra`, value: '0' }])
-        await ipBatch(execute, [
+      build(
+        name,
+        [
+          ['link', 'add', 'name', name, 'address', mac, 'type', 'bridge'],
           ['link', 'set', 'dev', name, 'alias', ALIAS + owner],
           ...own.map(address => addAddress(address, name)),
-          ['link', 'set', 'dev', name, 'up'],
-        ])
-      }),
-    createVeth: async ({ name, owner, bridge, netns, peer, mac, addresses: own, gateways }) => {
-      const peerEnd = ['peer', 'name', peer, 'address', mac, 'netns', netns]
-      await build(name, ['link', 'add', 'name', name, 'type', 'veth', ...peerEnd], async () => {
-        await ipBatch(execute, [
+        ],
+        async () => {
+          // Before the link is up: a container must not hand the host a route.
+          await sysctl.write([{ key: `net/ipv6/conf/${name}/accept_ra`, value: '0' }])
+          await ipBatch(execute, [['link', 'set', 'dev', name, 'up']])
+        },
+      ),
+    createVeth: ({ name, owner, bridge, netns, peer, mac, addresses: own, gateways }) =>
+      build(
+        name,
+        [
+          [
+            ...['link', 'add', 'name', name, 'type', 'veth'],
+            ...['peer', 'name', peer, 'address', mac, 'netns', netns],
+          ],
           ['link', 'set', 'dev', name, 'alias', ALIAS + owner],
           ['link', 'set', 'dev', name, 'master', bridge, 'up'],
-        ])
-        await ipBatch(inNetns(netns), [
-          ['link', 'set', 'dev', 'lo', 'up'],
-          ...own.map(address => addAddress(address, peer)),
-          ['link', 'set', 'dev', peer, 'up'],
-          ...gateways.map(gateway => defaultRoute(gateway, peer)),
-        ])
-      })
-    },
+        ],
+        () =>
+          ipBatch(inNetns(netns), [
+            ['link', 'set', 'dev', 'lo', 'up'],
+            ...own.map(address => addAddress(address, peer)),
+            ['link', 'set', 'dev', peer, 'up'],
+            ...gateways.map(gateway => defaultRoute(gateway, peer)),
+          ]),
+      ),
     remove,
     list: async () => (await ipJson<RawLink>(execute, ['-d', 'link', 'show'])).map(toLink),
     addresses,
