@@ -1,21 +1,31 @@
 /**
- * The plan: what the kernel should hold, as data. Pure; `ruleset.ts` turns it into nftables JSON.
+ * The plan: what the kernel should hold, as data. Pure: nothing here looks at the machine.
+ *
+ *   index.ts       what is wanted: forwards, networks, opened interfaces; changes to them
+ *   operations.ts  the algebra of changes: apply, invert, diff
+ *   table.ts       the shape of the table: its sets, maps and chains; a constant
+ *   elements.ts    what a forward or a network puts into the sets and maps
+ *   ruleset.ts     transactions: the whole table, or the elements that a change adds and removes
+ *   observed.ts    reads the table back: drift and counters
  */
 import type { PortRange, Protocol } from '../core/address.ts'
 
-/** One publication's share of the kernel path. Only the families present in `to` are translated. */
+/**
+ * One publication's share of the kernel path. Only the families present in `to` are translated; a forward with an
+ * empty `to` translates nothing, yet keeps other machines away from the publication's loopback addresses.
+ */
 export interface Forward {
   readonly publication: string
   readonly protocol: Protocol
-  /** Host addresses of either family; wildcards 0.0.0.0 and ::. */
+  /** Canonical host addresses of either family; wildcards 0.0.0.0 and ::. */
   readonly hostIps: readonly string[]
   readonly ports: PortRange
   readonly to: { readonly 4?: string; readonly 6?: string }
-  /** First target port; equal to ports.first when the range is not shifted. `single`: every port leads to it. */
+  /** As long as `ports`: port `ports.first + i` leads to `toPorts.first + i`. */
   readonly toPorts: PortRange
 }
 
-/** One bridge network's share. */
+/** One bridge network's share. Subnets are canonical blocks (no host bits). */
 export interface BridgeNet {
   readonly bridge: string
   readonly subnet4: string | null
@@ -32,7 +42,12 @@ export type Operation =
 
 /** Everything the table holds. */
 export interface Desired {
+  /** At most one per publication, and no two that claim the same address, protocol and port. */
   readonly forwards: readonly Forward[]
+  /** At most one per bridge. */
   readonly networks: readonly BridgeNet[]
+  /** Interfaces, other than our bridges, on which we turned forwarding on. */
   readonly opened: readonly string[]
 }
+
+export const NOTHING: Desired = { forwards: [], networks: [], opened: [] }

@@ -1,0 +1,69 @@
+/** What each wanted thing puts into the sets and maps. */
+import { type Family, familyOf, isWildcard, type Protocol } from '../core/address.ts'
+import type { BridgeNet, Desired, Forward } from './index.ts'
+import { concat, type Json, prefix } from './nftables.ts'
+import type { SetName } from './sets.ts'
+
+export interface Element {
+  readonly set: SetName
+  readonly key: Json
+  /** What a map gives for the key. */
+  readonly value?: string | number
+  /** Publication, on the elements that count for it; a comment in the kernel. */
+  readonly owner?: string
+}
+
+/** By number: /etc/protocols, which nft would need for names, is missing on small systems. */
+const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 }
+
+/** What nft may print for a protocol → what we write. */
+export const PROTOCOL_NUMBERS: ReadonlyMap<Json, number> = new Map<Json, number>(Object.entries(NUMBER))
+
+const forwardElements = function* (forward: Forward, hostIp: string): Generator<Element> {
+  const { publication: owner, ports, toPorts } = forward
+  const family: Family = familyOf(hostIp)
+  const protocol = NUMBER[forward.protocol]
+  const single = ports.first === ports.last
+  const range: Json = single ? ports.first : { range: [ports.first, ports.last] }
+  if (hostIp.startsWith('127.')) yield { set: 'loopback4', key: concat(hostIp, protocol, range) }
+
+  const to = forward.to[family]
+  if (to === undefined) return
+  const everywhere = isWildcard(hostIp)
+  const scope = everywhere ? 'any' : 'addr'
+  const exact = (port: Json): Json => (everywhere ? concat(protocol, port) : concat(hostIp, protocol, port))
+  const span = single ? exact(range) : concat(everywhere ? prefix(hostIp, 0) : hostIp, protocol, range)
+
+  const shifted = ports.first !== toPorts.first
+  if (single) yield { set: `dnat_${scope}${family}`, key: span, value: to, owner }
+  else if (shifted) yield { set: `dnat_shift_${scope}${family}`, key: exact(range), value: to, owner }
+  else yield { set: `dnat_range${family}`, key: span, value: to, owner }
+  for (let i = 0; (single || shifted) && ports.first + i <= ports.last; i++)
+    yield { set: `port_${scope}${family}`, key: exact(ports.first + i), value: toPorts.first + i }
+  for (const direction of ['in', 'out'] as const)
+    yield { set: `${direction}_${single ? scope : 'range'}${family}`, key: span, owner }
+}
+
+export const ofForward = (forward: Forward): readonly Element[] =>
+  forward.hostIps.flatMap(hostIp => [...forwardElements(forward, hostIp)])
+
+const block = (cidr: string): Json => {
+  const [addr = '', len] = cidr.split('/')
+  return prefix(addr, Number(len))
+}
+
+export const ofNetwork = ({ bridge, subnet4, subnet6 }: BridgeNet): readonly Element[] => [
+  { set: 'bridges', key: bridge },
+  { set: 'same_bridge', key: concat(bridge, bridge) },
+  ...(subnet4 === null ? [] : [{ set: 'nets4' as const, key: block(subnet4) }]),
+  ...(subnet6 === null ? [] : [{ set: 'nets6' as const, key: block(subnet6) }]),
+]
+
+export const ofOpened = (interfaces: readonly string[]): readonly Element[] =>
+  [...new Set(interfaces)].map(key => ({ set: 'opened', key }))
+
+export const elementsOf = ({ forwards, networks, opened }: Desired): readonly Element[] => [
+  ...networks.flatMap(ofNetwork),
+  ...ofOpened(opened),
+  ...forwards.flatMap(ofForward),
+]
