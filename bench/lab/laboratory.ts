@@ -1,0 +1,53 @@
+/** Starts each peer once, on first use, and keeps it for the whole run: an idle peer sleeps. */
+import type { Peer, Running } from '../peers/peer.ts'
+import { run } from './process.ts'
+
+export interface Laboratory {
+  /** Resolves to null, with a line for the reader, when a program it needs is not installed. */
+  readonly peer: (peer: Peer) => Promise<Running | null>
+  readonly peers: (peers: readonly Peer[]) => Promise<readonly Running[]>
+}
+
+/** `only`: names of the peers that take part; empty for all. */
+export const openLaboratory = (say: (line: string) => void, only: readonly string[]): Laboratory => {
+  const started = new Map<Peer, Promise<Running | null>>()
+
+  const launch = async (peer: Peer): Promise<Running | null> => {
+    if (only.length > 0 && !only.includes(peer.name)) return null
+    for (const [program, debianPackage] of Object.entries(peer.needs)) {
+      if (await installed(program)) continue
+      say(`  without ${peer.name}: ${program} is missing (apt-get install ${debianPackage})`)
+      return null
+    }
+    return peer.start()
+  }
+
+  const one = (peer: Peer): Promise<Running | null> => {
+    const already = started.get(peer)
+    if (already !== undefined) return already
+    const promise = launch(peer)
+    started.set(peer, promise)
+    return promise
+  }
+
+  return {
+    peer: one,
+    peers: async peers => {
+      const all: Running[] = []
+      for (const peer of peers) {
+        const running = await one(peer)
+        if (running !== null) all.push(running)
+      }
+      return all
+    },
+  }
+}
+
+export const installed = async (program: string): Promise<boolean> => {
+  try {
+    await run(null, ['which', program])
+    return true
+  } catch {
+    return false
+  }
+}

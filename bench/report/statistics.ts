@@ -1,0 +1,27 @@
+export interface Summary {
+  readonly median: number
+  readonly min: number
+  readonly max: number
+}
+
+export const summarise = (samples: readonly number[]): Summary => {
+  if (samples.length === 0) throw new Error('no samples')
+  const sorted = [...samples].sort((a, b) => a - b)
+  const at = (i: number): number => sorted[i] ?? Number.NaN
+  const middle = sorted.length >> 1
+  return {
+    median: sorted.length % 2 === 1 ? at(middle) : (at(middle - 1) + at(middle)) / 2,
+    min: at(0),
+    max: at(sorted.length - 1),
+  }
+}
+
+/**
+ * Ratios within rounds where both sides have a sample in each; else every sample of `of` against the median of
+ * `against` (what takes minutes is measured once).
+ */
+export const ratios = (of: readonly number[], against: readonly number[]): readonly number[] => {
+  if (of.length === against.length) return of.map((value, i) => value / (against[i] ?? Number.NaN))
+  const { median } = summarise(against)
+  return of.map(value => value / median)
+}
