@@ -48,7 +48,7 @@ export class PortctlError extends Error {
     return new PortctlError(body)
   }
 
-  get exit(): 1 | 2 {
+  get exit(): Row<never>['exit'] {
     return ERRORS[this.code].exit
   }
 

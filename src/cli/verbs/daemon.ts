@@ -1,0 +1,43 @@
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { verb } from '../verb.ts'
+import { VERSION } from '../version.ts'
+
+/** What the command line needs of dist/daemon.cjs, another bundle: its libraries must not be loaded by every command. */
+interface DaemonBundle {
+  runDaemon(options: {
+    readonly runDir: string
+    readonly stateDir: string
+    readonly distDir: string
+    readonly version: string
+    readonly keep: boolean
+    readonly engine?: 'splice' | 'node'
+  }): Promise<void>
+}
+
+export const daemon = verb({
+  name: 'daemon',
+  summary: 'run the daemon in the foreground',
+  description: [
+    'Serves PORTCTL_RUN_DIR (default /run/portctl) with the state in PORTCTL_STATE_DIR (default /var/lib/portctl), for the network namespace it is started in. SIGTERM ends it and removes what it made.',
+  ],
+  operands: [],
+  flags: {
+    keep: { summary: 'on SIGTERM, leave publications and containers as they are' },
+    engine: {
+      value: 'ENGINE',
+      choices: ['splice', 'node'],
+      summary: "the relay's data path (default splice)",
+    },
+  },
+  printsData: false,
+  examples: [
+    { command: 'portctl daemon', what: 'log to the terminal' },
+    { command: 'portctl daemon --keep', what: 'under a service manager, so that an upgrade cuts nothing' },
+  ],
+  async run({ directories }, _operands, { keep, engine }) {
+    const bundle = createRequire(__filename)(join(directories.distDir, 'daemon.cjs')) as DaemonBundle
+    const chosen = engine === undefined ? {} : { engine }
+    await bundle.runDaemon({ ...directories, version: VERSION, keep, ...chosen })
+  },
+})
