@@ -167,7 +167,15 @@ export const CHAINS: readonly Chain[] = [
       rule('published', has(ct('status'), 'dnat'), ACCEPT),
       rule('same network', is(concat(IN, OUT), '@same_bridge'), ACCEPT),
       rule('unpublished', is(OUT, '@bridges'), DROP),
-      rule('not a router', is(IN, '@opened'), DROP),
+      ...FAMILIES.map(family =>
+        rule(
+          `not a router, IPv${family}`,
+          is(meta('nfproto'), `ipv${family}`),
+          is(IN, `@opened${family}`),
+          isNot(IN, '@bridges'),
+          DROP,
+        ),
+      ),
     ],
   },
   {

@@ -1,6 +1,6 @@
 /** What each wanted thing puts into the sets and maps. */
 import { type Family, familyOf, isWildcard, type Protocol } from '../core/address.ts'
-import type { BridgeNet, Desired, Forward } from './index.ts'
+import type { BridgeNet, Desired, Forward, Opened } from './index.ts'
 import { concat, type Json, prefix } from './nftables.ts'
 import type { SetName } from './sets.ts'
 
@@ -12,6 +12,8 @@ export interface Element {
   /** Publication, on the elements that count for it; a comment in the kernel. */
   readonly owner?: string
 }
+
+const FAMILIES = [4, 6] as const
 
 /** By number: /etc/protocols, which nft would need for names, is missing on small systems. */
 const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 }
@@ -59,8 +61,10 @@ export const ofNetwork = ({ bridge, subnet4, subnet6 }: BridgeNet): readonly Ele
   ...(subnet6 === null ? [] : [{ set: 'nets6' as const, key: block(subnet6) }]),
 ]
 
-export const ofOpened = (interfaces: readonly string[]): readonly Element[] =>
-  [...new Set(interfaces)].map(key => ({ set: 'opened', key }))
+export const ofOpened = (opened: Opened): readonly Element[] =>
+  FAMILIES.flatMap(family =>
+    [...new Set(opened[family])].map(key => ({ set: `opened${family}` as const, key })),
+  )
 
 export const elementsOf = ({ forwards, networks, opened }: Desired): readonly Element[] => [
   ...networks.flatMap(ofNetwork),

@@ -8,7 +8,7 @@
  *   ruleset.ts     transactions: the whole table, or the elements that a change adds and removes
  *   observed.ts    reads the table back: drift and counters
  */
-import type { PortRange, Protocol } from '../core/address.ts'
+import type { Family, PortRange, Protocol } from '../core/address.ts'
 
 /**
  * One publication's share of the kernel path. Only the families present in `to` are translated; a forward with an
@@ -32,13 +32,16 @@ export interface BridgeNet {
   readonly subnet6: string | null
 }
 
+/** Interfaces that forward a family only because we turned it on; bridges of ours may be among them. */
+export type Opened = Readonly<Record<Family, readonly string[]>>
+
 /** A change to the table, closed under inversion. */
 export type Operation =
   | { readonly op: 'add-forward'; readonly forward: Forward }
   | { readonly op: 'remove-forward'; readonly forward: Forward }
   | { readonly op: 'add-network'; readonly net: BridgeNet }
   | { readonly op: 'remove-network'; readonly net: BridgeNet }
-  | { readonly op: 'set-opened'; readonly before: readonly string[]; readonly after: readonly string[] }
+  | { readonly op: 'set-opened'; readonly before: Opened; readonly after: Opened }
 
 /** Everything the table holds. */
 export interface Desired {
@@ -46,8 +49,7 @@ export interface Desired {
   readonly forwards: readonly Forward[]
   /** At most one per bridge. */
   readonly networks: readonly BridgeNet[]
-  /** Interfaces, other than our bridges, on which we turned forwarding on. */
-  readonly opened: readonly string[]
+  readonly opened: Opened
 }
 
-export const NOTHING: Desired = { forwards: [], networks: [], opened: [] }
+export const NOTHING: Desired = { forwards: [], networks: [], opened: { 4: [], 6: [] } }

@@ -49,13 +49,13 @@ const without = <T>(a: readonly T[], b: readonly T[], key: (item: T) => string):
 export const diff = (before: Desired, after: Desired): readonly Operation[] => {
   const forwards = (a: Desired, b: Desired) => without(a.forwards, b.forwards, f => f.publication)
   const networks = (a: Desired, b: Desired) => without(a.networks, b.networks, n => n.bridge)
-  const opened = new Set([...before.opened, ...after.opened]).size
-  const sameOpened = opened === new Set(before.opened).size && opened === new Set(after.opened).size
   return [
     ...forwards(before, after).map(forward => ({ op: 'remove-forward' as const, forward })),
     ...networks(before, after).map(net => ({ op: 'remove-network' as const, net })),
     ...networks(after, before).map(net => ({ op: 'add-network' as const, net })),
     ...forwards(after, before).map(forward => ({ op: 'add-forward' as const, forward })),
-    ...(sameOpened ? [] : [{ op: 'set-opened' as const, before: before.opened, after: after.opened }]),
+    ...(isDeepStrictEqual(before.opened, after.opened)
+      ? []
+      : [{ op: 'set-opened' as const, before: before.opened, after: after.opened }]),
   ]
 }

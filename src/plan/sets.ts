@@ -32,7 +32,7 @@ export type SetName =
   | `nets${Family}`
   | 'bridges'
   | 'same_bridge'
-  | 'opened'
+  | `opened${Family}`
 
 export interface SetShape {
   readonly key: Json
@@ -71,7 +71,8 @@ const perFamily = (family: Family): Readonly<Record<`${PerFamily}${Family}`, Set
 export const SETS: Readonly<Record<SetName, SetShape>> = {
   bridges: { key: 'ifname' },
   same_bridge: { key: ['ifname', 'ifname'] },
-  opened: { key: 'ifname' },
+  opened4: { key: 'ifname' },
+  opened6: { key: 'ifname' },
   nets4: { key: 'ipv4_addr', interval: true },
   nets6: { key: 'ipv6_addr', interval: true },
   loopback4: { key: ['ipv4_addr', 'inet_proto', 'inet_service'], interval: true },
