@@ -1,4 +1,4 @@
-/** PortctlError, the only error thrown on purpose. The rows are in error-table.ts: add new ones there. */
+/** PortctlError, the only error thrown on purpose. Add new rows under error-table/. */
 import { ERRORS, type Row } from './error-table.ts'
 
 export { ERRORS }
