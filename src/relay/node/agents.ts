@@ -1,0 +1,123 @@
+/**
+ * The agents of the portable engine (agent.ts), one for each network namespace in use.
+ *
+ * Life cycle: started with nsenter(1) by the first connection that needs it, ended when it has not been needed for a
+ * minute or at shutdown. An agent that dies fails the requests under way; the next request starts another. The path
+ * of a namespace can come to mean another namespace (a container made anew), so an agent is used only while the
+ * path's inode is the one it was started with.
+ *
+ * Limits: one socket is passed at a time (Node waits for each to be acknowledged), some thousands a second.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Socket as UdpSocket } from 'node:dgram'
+import { statSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import type { AgentRequest, AgentResponse } from './agent.ts'
+
+export type Dialled<T> = { readonly made: T } | { readonly errno: string }
+
+/** Stops an attempt that is under way; its outcome is not reported any more. */
+export type Cancel = () => void
+
+/** AgentRequest without its id. */
+export type AgentJob = AgentRequest extends infer R
+  ? R extends { id: number }
+    ? Omit<R, 'id'>
+    : never
+  : never
+
+/** Milliseconds. */
+const IDLE = 60_000
+
+class Agent {
+  readonly #child: ChildProcess
+  readonly #waiting = new Map<number, (outcome: Dialled<Socket & UdpSocket>) => void>()
+  readonly #idle: NodeJS.Timeout
+  readonly inode: bigint
+  #lastId = 0
+
+  constructor(netns: string, inode: bigint, program: string, ended: () => void) {
+    this.inode = inode
+    this.#child = spawn('nsenter', [`--net=${netns}`, '--', process.execPath, program, '--agent'], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
+    this.#idle = setTimeout(() => this.end(), IDLE)
+    const gone = (): void => {
+      clearTimeout(this.#idle)
+      ended()
+      for (const report of this.#waiting.values()) report({ errno: 'ECHILD' })
+      this.#waiting.clear()
+    }
+    this.#child.once('exit', gone)
+    this.#child.once('error', gone)
+    this.#child.on('message', (response: AgentResponse, socket) => {
+      const report = this.#waiting.get(response.id)
+      this.#waiting.delete(response.id)
+      const made = socket as unknown as (Socket & UdpSocket) | undefined
+      if (made === undefined) report?.({ errno: response.error ?? 'ECHILD' })
+      else if (report !== undefined) report({ made })
+      else if ('destroy' in made) made.destroy()
+      else (made as UdpSocket).close()
+    })
+  }
+
+  ask(job: AgentJob, report: (outcome: Dialled<Socket & UdpSocket>) => void): Cancel {
+    const id = ++this.#lastId
+    this.#idle.refresh()
+    this.#waiting.set(id, report)
+    this.#send({ ...job, id } as AgentRequest)
+    return () => {
+      if (this.#waiting.delete(id)) this.#send({ id, kind: 'cancel' })
+    }
+  }
+
+  end(): void {
+    clearTimeout(this.#idle)
+    if (this.#child.connected) this.#child.disconnect()
+  }
+
+  #send(request: AgentRequest): void {
+    // A channel that broke is followed by 'exit', which reports the failure.
+    if (this.#child.connected) this.#child.send(request, () => undefined)
+  }
+}
+
+export class Agents {
+  readonly #program: string
+  readonly #agents = new Map<string, Agent>()
+
+  /** `program`: path of dist/relay.cjs. */
+  constructor(program: string) {
+    this.#program = program
+  }
+
+  connect(netns: string, address: string, port: number, report: (outcome: Dialled<Socket>) => void): Cancel {
+    return this.#ask(netns, { kind: 'tcp', address, port }, report)
+  }
+
+  bind(netns: string, family: 4 | 6, report: (outcome: Dialled<UdpSocket>) => void): Cancel {
+    return this.#ask(netns, { kind: 'udp', family }, report)
+  }
+
+  close(): void {
+    for (const agent of this.#agents.values()) agent.end()
+  }
+
+  #ask(netns: string, job: AgentJob, report: (outcome: Dialled<Socket & UdpSocket>) => void): Cancel {
+    const inode = statSync(netns, { bigint: true, throwIfNoEntry: false })?.ino
+    if (inode !== undefined) return this.#agent(netns, inode).ask(job, report)
+    const soon = setImmediate(report, { errno: 'ENOENT' })
+    return () => clearImmediate(soon)
+  }
+
+  #agent(netns: string, inode: bigint): Agent {
+    const known = this.#agents.get(netns)
+    if (known?.inode === inode) return known
+    known?.end()
+    const agent = new Agent(netns, inode, this.#program, () => {
+      if (this.#agents.get(netns) === agent) this.#agents.delete(netns)
+    })
+    this.#agents.set(netns, agent)
+    return agent
+  }
+}

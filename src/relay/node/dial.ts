@@ -1,0 +1,125 @@
+/** How the portable engine reaches a target: from here, or through the agent of the target's namespace. */
+import { createSocket, type RemoteInfo, type SocketOptions, type Socket as UdpSocket } from 'node:dgram'
+import { connect, type Socket } from 'node:net'
+import type { RelayTarget } from '../engine.ts'
+import type { Agents, Cancel, Dialled } from './agents.ts'
+
+/** Reports once, with a connected socket that nothing was read from; not at all after it was cancelled. */
+export type DialTcp = (
+  target: RelayTarget,
+  port: number,
+  /** Milliseconds for everything: the start of an agent, the alternative address. */
+  timeout: number,
+  report: (outcome: Dialled<Socket>) => void,
+) => Cancel
+
+const connectHere = (host: string, port: number, report: (outcome: Dialled<Socket>) => void): Cancel => {
+  const socket = connect({ host, port, noDelay: true, allowHalfOpen: true })
+  const failed = (error: NodeJS.ErrnoException): void => report({ errno: error.code ?? error.message })
+  socket.pause()
+  socket.once('error', failed)
+  socket.once('connect', () => {
+    socket.removeListener('error', failed)
+    report({ made: socket })
+  })
+  return () => {
+    socket.removeAllListeners('connect').removeListener('error', failed)
+    socket.on('error', () => undefined)
+    socket.destroy()
+  }
+}
+
+export const dialTcp =
+  (agents: Agents): DialTcp =>
+  (target, port, timeout, report) => {
+    let cancel: Cancel = () => undefined
+    const timer = setTimeout(() => {
+      cancel()
+      report({ errno: 'ETIMEDOUT' })
+    }, timeout)
+    const attempt = (address: string, alternative: string | undefined): void => {
+      const tried = (outcome: Dialled<Socket>): void => {
+        if ('errno' in outcome && outcome.errno === 'ECONNREFUSED' && alternative !== undefined) {
+          attempt(alternative, undefined)
+          return
+        }
+        clearTimeout(timer)
+        // Sockets that an agent passed come without it.
+        if ('made' in outcome) outcome.made.allowHalfOpen = true
+        report(outcome)
+      }
+      cancel =
+        target.netns === undefined
+          ? connectHere(address, port, tried)
+          : agents.connect(target.netns, address, port, tried)
+    }
+    attempt(target.address, target.alternative)
+    return () => {
+      clearTimeout(timer)
+      cancel()
+    }
+  }
+
+/** Sends to, and hears from, one backend address. */
+export interface Peer {
+  readonly socket: UdpSocket
+  /** Whether a datagram from there is the backend's. */
+  hears(from: RemoteInfo): boolean
+  send(message: Uint8Array, done: (error: Error | null) => void): void
+}
+
+export type DialUdp = (
+  target: RelayTarget,
+  address: string,
+  port: number,
+  report: (outcome: Dialled<Peer>) => void,
+) => Cancel
+
+/** Addresses are literals: dgram's own way through getaddrinfo costs a turn of the event loop for each datagram. */
+export const literal: NonNullable<SocketOptions['lookup']> = (host, _options, done) =>
+  done(null, host, host.includes(':') ? 6 : 4)
+
+/** Bytes asked of the kernel for datagrams that arrive faster than they are read; net.core.rmem_max caps it. */
+export const RECEIVE_BUFFER = 1024 * 1024
+
+export const dialUdp =
+  (agents: Agents): DialUdp =>
+  (target, address, port, report) => {
+    const family = address.includes(':') ? 6 : 4
+    const attach = (socket: UdpSocket): Cancel => {
+      const failed = (error: NodeJS.ErrnoException): void => {
+        socket.close()
+        report({ errno: error.code ?? error.message })
+      }
+      socket.once('error', failed)
+      socket.once('connect', () => {
+        socket.removeListener('error', failed)
+        report({ made: { socket, hears: () => true, send: (message, done) => socket.send(message, done) } })
+      })
+      socket.connect(port, address)
+      return () => {
+        socket.removeListener('error', failed)
+        socket.on('error', () => undefined)
+        socket.close()
+      }
+    }
+    if (target.netns === undefined)
+      return attach(createSocket({ type: `udp${family}`, lookup: literal, recvBufferSize: RECEIVE_BUFFER }))
+    let cancel = agents.bind(target.netns, family, outcome => {
+      if ('errno' in outcome) report(outcome)
+      else if (family === 4) cancel = attach(outcome.made)
+      else report({ made: unconnected(outcome.made, address, port) })
+    })
+    return () => cancel()
+  }
+
+/**
+ * A socket that was passed here and is IPv6 cannot be connected (dgram leaves the passed handle without the IPv6 form
+ * of connect). So it gets no ICMP errors, and strangers' datagrams are kept off
+ * it here.
+ */
+const unconnected = (socket: UdpSocket, address: string, port: number): Peer => ({
+  socket,
+  hears: from => from.address === address && from.port === port,
+  send: (message, done) => socket.send(message, port, address, done),
+})
