@@ -4,6 +4,7 @@ import { constants } from 'node:os'
 export const {
   EPERM,
   ENOENT,
+  EIO,
   EINTR,
   EBADF,
   EAGAIN,
@@ -14,6 +15,7 @@ export const {
   EMFILE,
   EPIPE,
   EMSGSIZE,
+  EAFNOSUPPORT,
   EADDRINUSE,
   EADDRNOTAVAIL,
   ENETUNREACH,

@@ -14,6 +14,8 @@
  * generation, carried in epoll's user data; an event whose generation is not the current one is about a
  * descriptor that was closed earlier in the same batch, and is dropped.
  */
+
+import { PortctlError } from '../../core/errors.ts'
 import {
   EINTR,
   EPOLL_CLOEXEC,
@@ -29,7 +31,6 @@ import {
   errnoName,
   type Libc,
 } from '../../kernel/libc/index.ts'
-import { PortctlError } from '../../core/errors.ts'
 import { grown, TimerWheel } from './wheel.ts'
 
 /** What a descriptor is. `free`: not registered with this loop. */

@@ -50,6 +50,8 @@ export interface ProtocolHandler {
   close(slots: ReadonlySet<number>): void
   /** `service.target` has changed. */
   retarget(service: Service): void
+  /** The thread ends, every service is closed: frees descriptors that belong to none. */
+  finish?(): void
 }
 
 /** Port the connection or flow of listener `index` goes to. */

@@ -25,7 +25,10 @@ const main = async (): Promise<void> => {
     active: new Int32Array(active),
     log: (line: string) => answer({ log: line }),
   }
-  const protocols: Record<'tcp' | 'udp', ProtocolHandler> = { tcp: createTcp(context), udp: createUdp(context) }
+  const protocols: Record<'tcp' | 'udp', ProtocolHandler> = {
+    tcp: createTcp(context),
+    udp: createUdp(context),
+  }
 
   const obey = (command: Command): void => {
     switch (command.do) {
@@ -74,6 +77,8 @@ const main = async (): Promise<void> => {
   })
   loop.add(wakeFd, Kind.wake, EPOLLIN | EPOLLET)
   loop.run()
+  protocols.tcp.finish?.()
+  protocols.udp.finish?.()
   port.close()
 }
 
