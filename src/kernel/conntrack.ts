@@ -2,7 +2,8 @@
  * Connection tracking: NAT is decided by a flow's first packet and then kept in its entry, so an entry that is older
  * than a rule keeps the old fate (a UDP client that never pauses would never reach the new target). Entries are
  * therefore deleted by exact original tuple whenever a rule is added or removed — and never those of other machines'
- * traffic that only passes through.
+ * traffic that only passes through. A TCP connection that is not translated ends at the relay or at a service of the
+ * host: without its entry its next packet would be translated, so it is left alone.
  *
  * One dump finds what matches, one `conntrack -R -` deletes it, whatever the number of ports (the tool deletes by
  * port, not by range; an entry made between the two by the new rule is lost with the rest, which costs one UDP
@@ -96,6 +97,7 @@ const touches = (flow: Flow, containers: ReadonlySet<string>): boolean =>
 const isSelected = (flow: Flow, selector: FlowSelector, local: (address: string) => boolean): boolean => {
   const { destination, destinationPort } = flow.original
   const { protocol, ports, hostIps } = selector
+  if (protocol !== 'udp' && !isTranslated(flow)) return false
   if (flow.protocol !== protocol || destinationPort < ports.first || destinationPort > ports.last)
     return false
   return hostIps.some(ip =>
@@ -103,12 +105,20 @@ const isSelected = (flow: Flow, selector: FlowSelector, local: (address: string)
   )
 }
 
-/** A deletion by protocol, original destination and port; several flows share one. */
-const deletion = ({ protocol, original: { destination, destinationPort } }: Flow): string =>
-  `-D -f ${familyOf(destination) === 6 ? 'ipv6' : 'ipv4'} -p ${protocol} -d ${destination} --dport ${destinationPort}`
+const protocolOf = ({ protocol, original }: Flow): string =>
+  `-f ${familyOf(original.destination) === 6 ? 'ipv6' : 'ipv4'} -p ${protocol}`
 
-const deletionFrom = ({ protocol, original }: Flow): string =>
-  `-D -f ${familyOf(original.source) === 6 ? 'ipv6' : 'ipv4'} -p ${protocol} -s ${original.source} -d ${original.destination} --sport ${original.sourcePort} --dport ${original.destinationPort}`
+/** By protocol, original destination and port: several flows share one deletion. */
+const deletionByPort = (flow: Flow): string => {
+  const { destination, destinationPort } = flow.original
+  const translatedOnly = flow.protocol === 'udp' ? '' : ' --dst-nat'
+  return `-D ${protocolOf(flow)} -d ${destination} --dport ${destinationPort}${translatedOnly}`
+}
+
+const deletionOf = (flow: Flow): string => {
+  const { source, destination, sourcePort, destinationPort } = flow.original
+  return `-D ${protocolOf(flow)} -s ${source} -d ${destination} --sport ${sourcePort} --dport ${destinationPort}`
+}
 
 const isToolMissing = (error: unknown): error is PortctlError =>
   error instanceof PortctlError && error.code === 'tool-missing'
@@ -133,11 +143,13 @@ export const createConntrack = (execute: Execute = onHost): Conntrack => {
     if (flows.length === 0) return 0
     const local = await localAddresses()
     const addresses = new Set(containers)
-    const byPort = flows.filter(flow => selectors.some(selector => isSelected(flow, selector, local)))
-    const byContainer = flows.filter(flow => !byPort.includes(flow) && touches(flow, addresses))
-    const lines = new Set([...byPort.map(deletion), ...byContainer.map(deletionFrom)])
+    const byPort = new Set(
+      flows.filter(flow => selectors.some(selector => isSelected(flow, selector, local))),
+    )
+    const byContainer = flows.filter(flow => !byPort.has(flow) && touches(flow, addresses))
+    const lines = new Set([...[...byPort].map(deletionByPort), ...byContainer.map(deletionOf)])
     if (lines.size > 0) await run('conntrack', ['-R', '-'], { input: `${[...lines].join('\n')}\n` }, execute)
-    return byPort.length + byContainer.length
+    return byPort.size + byContainer.length
   }
 
   return {

@@ -6,6 +6,10 @@
  * The kernel is never asked what to add: desired state is known, listing serves counters and drift only.
  * nft does not say which of several commands failed in JSON mode, so errors are classified by text, here only.
  */
+import { randomUUID } from 'node:crypto'
+import { closeSync, existsSync, openSync, unlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { PortctlError } from '../core/errors.ts'
 import { type Execute, execute, firstLine, type RunOptions } from './process.ts'
 
@@ -23,12 +27,10 @@ export interface TableRef {
   readonly table: string
 }
 
-/** An element of a set or map as listed; `counter` is null for sets without one. */
-export interface NftElement {
-  readonly key: JsonValue
-  /** The mapped value; undefined in a set. */
-  readonly value?: JsonValue
-  readonly counter: { readonly packets: number; readonly bytes: number } | null
+/** A named set or map; nft lists each only under its own kind. */
+export interface SetRef {
+  readonly name: string
+  readonly kind: 'set' | 'map'
 }
 
 export interface Nft {
@@ -38,8 +40,8 @@ export interface Nft {
   apply(commands: readonly NftCommand[], options?: RunOptions): Promise<void>
   /** Everything in a table, without the `metainfo` object; null when there is no such table. */
   listTable(ref: TableRef): Promise<readonly NftObject[] | null>
-  /** Elements of one named set or map; null when it is not there. */
-  elements(ref: TableRef, name: string, kind: 'set' | 'map'): Promise<readonly NftElement[] | null>
+  /** These sets and maps with their elements and counters; what is not there is left out. One nft each. */
+  listSets(ref: TableRef, sets: readonly SetRef[]): Promise<readonly NftObject[]>
   /** Rejects with the reason why nftables cannot be used here: `tool-missing`, `nft-denied`, `nft-failed`. */
   probe(): Promise<void>
 }
@@ -77,20 +79,22 @@ export const createNft = (how: Execute = execute): Nft => {
       throw error
     }
   }
-  const check = async (commands: readonly NftCommand[], options?: RunOptions): Promise<void> => {
-    await nft(['-c', '-f', '-'], { ...options, input: JSON.stringify({ nftables: commands }) })
-  }
   return {
-    check,
+    check: (commands, options) => withFile(commands, input => nft(['-c', '-f', '-'], { ...options, input })),
     apply: async (commands, options) => {
       if (commands.length === 0) return
-      await check(commands, options)
-      await nft(['-f', '-'], { ...options, input: JSON.stringify({ nftables: commands }) })
+      await withFile(commands, async input => {
+        await nft(['-c', '-f', '-'], { ...options, input })
+        await nft(['-f', '-'], { ...options, input })
+      })
     },
     listTable: ref => list('table', ref.family, ref.table),
-    elements: async (ref, name, kind) => {
-      const objects = await list(kind, ref.family, ref.table, name)
-      return objects === null ? null : objects.flatMap(object => elementsOf(object, kind))
+    listSets: async (ref, sets) => {
+      // Several lists in one nft run confuse the cache of 1.0.6 ("No such file or directory" for all but the last).
+      const listings = await Promise.all(
+        sets.map(({ kind, name }) => list(kind, ref.family, ref.table, name)),
+      )
+      return listings.flatMap(listing => listing ?? [])
     },
     probe: async () => {
       // Listing tables needs CAP_NET_ADMIN; JSON support is a build option of nft.
@@ -99,34 +103,29 @@ export const createNft = (how: Execute = execute): Nft => {
   }
 }
 
+/** RAM where there is some to write to: a full disk must not stop a rule from being taken back. */
+const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+
+/**
+ * nft takes `-` for /dev/stdin and opens that, which fails (ENXIO) on the socket that Node gives a child for stdin; so
+ * the transaction goes into a file that has no name any more, and that can be read from its start twice.
+ */
+const withFile = async (
+  commands: readonly NftCommand[],
+  use: (descriptor: number) => Promise<unknown>,
+): Promise<void> => {
+  const path = join(SCRATCH, `portctl-${randomUUID()}.json`)
+  const descriptor = openSync(path, 'wx+', 0o600)
+  try {
+    unlinkSync(path)
+    writeFileSync(descriptor, JSON.stringify({ nftables: commands }))
+    await use(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
 const parseListing = (stdout: string): readonly NftObject[] => {
   const { nftables } = JSON.parse(stdout) as { readonly nftables: readonly NftObject[] }
   return nftables.filter(object => !('metainfo' in object))
-}
-
-const isObject = (value: JsonValue | undefined): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-const elementsOf = (object: NftObject, kind: 'set' | 'map'): readonly NftElement[] => {
-  const holder = object[kind]
-  const elements = isObject(holder) ? holder['elem'] : undefined
-  return Array.isArray(elements) ? elements.map(raw => parseElement(raw as JsonValue, kind)) : []
-}
-
-/**
- * A set lists `key` or `{elem: {val: key, counter}}`; a map lists `[key, value]` with the counter at the key's side,
- * `[{elem: {val: key, counter}}, value]`.
- */
-export const parseElement = (raw: JsonValue, kind: 'set' | 'map'): NftElement => {
-  const [left, value] = kind === 'map' ? (raw as readonly JsonValue[]) : [raw]
-  const wrapped = isObject(left) ? left['elem'] : undefined
-  const body = isObject(wrapped) ? wrapped : undefined
-  const counter = body?.['counter']
-  return {
-    key: body?.['val'] ?? left ?? null,
-    ...(value === undefined ? {} : { value }),
-    counter: isObject(counter)
-      ? { packets: Number(counter['packets']), bytes: Number(counter['bytes']) }
-      : null,
-  }
 }

@@ -6,11 +6,13 @@ import { execa } from 'execa'
 import { PortctlError } from '../core/errors.ts'
 
 export interface RunOptions {
-  /** Written to stdin, which is then closed; without it stdin is /dev/null. */
-  readonly input?: string
+  /** Written to stdin, which is then closed, or the descriptor that becomes stdin; without it stdin is /dev/null. */
+  readonly input?: string | number
   readonly signal?: AbortSignal
   /** Milliseconds; the tool is killed when they run out. */
   readonly timeout?: number
+  /** File descriptors that the tool gets as 3, 4, … */
+  readonly inherit?: readonly number[]
 }
 
 export interface Output {
@@ -32,7 +34,8 @@ const MAX_OUTPUT = 256 * 1024 * 1024
 export const execute: Execute = async (command, args, options = {}) => {
   const result = await execa(command, args, {
     reject: false,
-    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    ...(typeof options.input === 'string' ? { input: options.input } : {}),
+    stdio: [stdinOf(options.input), 'pipe', 'pipe', ...(options.inherit ?? []).map(descriptor)],
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
     timeout: options.timeout ?? DEFAULT_TIMEOUT,
     maxBuffer: MAX_OUTPUT,
@@ -45,6 +48,14 @@ export const execute: Execute = async (command, args, options = {}) => {
   const because = { cause: result }
   if (result.code === 'ENOENT') throw PortctlError.of('tool-missing', { tool: command }, because)
   throw PortctlError.of('tool-failed', { tool: command, why: reason(result) }, because)
+}
+
+/** execa takes any descriptor; its types know of 3 to 9. */
+const descriptor = (fd: number): 3 => fd as 3
+
+const stdinOf = (input: string | number | undefined): 3 | 'pipe' | 'ignore' => {
+  if (typeof input === 'string') return 'pipe'
+  return input === undefined ? 'ignore' : descriptor(input)
 }
 
 interface Ending {
