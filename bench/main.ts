@@ -50,7 +50,7 @@ const measure = async (cases: readonly Case[]): Promise<readonly CaseResult[]> =
       const elapsed = Math.round((performance.now() - begun) / 1000)
       say(`[${String(elapsed).padStart(3)} s] ${i + 1}/${cases.length} ${one.name} ${done + 1}/${of} ${now}`)
     }
-    const measured = await runCase(one, laboratory, one.rounds ?? rounds, progress)
+    const measured = await runCase(one, laboratory, rounds, progress)
     const { name, title, method, metrics } = one
     results.push({
       name,

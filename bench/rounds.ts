@@ -20,13 +20,14 @@ export const runCase = async (
 ): Promise<readonly Measured[]> => {
   const contestants = await one.contestants(laboratory)
   const all = contestants.map(c => ({ contestant: c, samples: {} as Record<string, number[]> }))
-  const total = rounds * all.length
+  const total = all.length + (rounds - 1) * contestants.filter(c => c.once !== true).length
   let done = 0
   for (let round = 0; round < rounds; round++) {
     for (let i = 0; i < all.length; i++) {
       const entry = all[(i + round) % all.length]
       if (entry === undefined) continue
       const { contestant, samples } = entry
+      if (contestant.once === true && round > 0) continue
       progress(done++, total, label(contestant.series, contestant.x))
       for (const [metric, value] of Object.entries(await contestant.measure())) {
         samples[metric] ??= []

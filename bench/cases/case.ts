@@ -13,6 +13,8 @@ export interface Contestant {
   readonly series: string
   /** Where something scales: how much of it. */
   readonly x?: number
+  /** Takes part in the first round only: what takes a minute, or can be measured on a fresh process only. */
+  readonly once?: boolean
   /** One sample: a value for each metric that applies. Bounded in time. */
   readonly measure: () => Promise<Readonly<Record<string, number>>>
 }
@@ -27,7 +29,5 @@ export interface Case {
   readonly metrics: Readonly<Record<string, Metric>>
   /** Axis of `x`, when contestants have one. */
   readonly axis?: string
-  /** Instead of the run's. Only for what takes minutes. */
-  readonly rounds?: number
   readonly contestants: (laboratory: Laboratory) => Promise<readonly Contestant[]>
 }

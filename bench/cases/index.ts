@@ -1,7 +1,31 @@
 /** All cases, in the order of the report. */
+import { apiRate } from './api-rate.ts'
 import type { Case } from './case.ts'
+import { coldPublish } from './cold-publish.ts'
+import { idleLatency, idleMemory } from './idle.ts'
+import { range } from './range.ts'
+import { scalePublications } from './scale-publications.ts'
+import { startup } from './startup.ts'
+import { tcpAutocannon } from './tcp-autocannon.ts'
 import { tcpBulk1, tcpBulk4 } from './tcp-bulk.ts'
 import { tcpConnections } from './tcp-connections.ts'
 import { tcpKeepalive } from './tcp-keepalive.ts'
+import { tcpLatency } from './tcp-latency.ts'
+import { tcpLoopback } from './tcp-loopback.ts'
 
-export const CASES: readonly Case[] = [tcpKeepalive, tcpConnections, tcpBulk1, tcpBulk4]
+export const CASES: readonly Case[] = [
+  tcpKeepalive,
+  tcpAutocannon,
+  tcpConnections,
+  tcpBulk1,
+  tcpBulk4,
+  tcpLatency,
+  tcpLoopback,
+  scalePublications,
+  range,
+  apiRate,
+  coldPublish,
+  startup,
+  idleMemory,
+  idleLatency,
+]

@@ -1,11 +1,11 @@
-/** What answers inside the container: nginx for HTTP, iperf3 for bulk, the UDP load's echo and sink. */
+/** What answers inside the container: nginx for HTTP, iperf3 for bulk; cases that echo or take UDP bring their own. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { paths } from './paths.ts'
 import { listening, type Netns, start, until } from './process.ts'
 
 /** Ports inside the container. */
-export const BACKEND = { http: 80, bulk: 5201, udp: 9000 } as const
+export const BACKEND = { http: 80, bulk: 5201, echo: 7, udp: 9000 } as const
 export type Service = keyof typeof BACKEND
 
 const NGINX = `

@@ -61,27 +61,32 @@ const processes = (): Map<number, Stat> => {
   return all
 }
 
-/** Seconds of these processes and all their descendants. */
-const treeSeconds = (roots: readonly number[]): number => {
-  const all = processes()
+/** These processes and all that they started and that still run. */
+const family = (roots: readonly number[], all: ReadonlyMap<number, Stat>): readonly number[] => {
   const belongs = (pid: number): boolean =>
     roots.includes(pid) || (all.has(pid) && belongs(all.get(pid)?.parent ?? 0))
-  let sum = 0
-  for (const [pid, { seconds }] of all) if (belongs(pid)) sum += seconds
-  return sum
+  return [...all.keys()].filter(belongs)
 }
 
-/** Memory of these processes alone, in bytes: pages no file backs (smaps_rollup), what a process really costs. */
-export const anonymousMemory = (pids: readonly number[]): number =>
-  pids.reduce((sum, pid) => sum + smaps(pid, 'Anonymous'), 0)
+const treeSeconds = (roots: readonly number[]): number => {
+  const all = processes()
+  return family(roots, all).reduce((sum, pid) => sum + (all.get(pid)?.seconds ?? 0), 0)
+}
 
-/** Proportional set size in bytes: shared pages divided among their users, so that sums over processes make sense. */
-export const proportionalMemory = (pids: readonly number[]): number =>
-  pids.reduce((sum, pid) => sum + smaps(pid, 'Pss'), 0)
+/**
+ * Memory of these processes and their descendants, in bytes. `Anonymous`: pages no file backs. `Pss`: shared pages
+ * divided among their users, so that a sum over many processes of one program makes sense (proc(5), smaps).
+ */
+export const memory = (roots: readonly number[], what: 'Anonymous' | 'Pss'): number =>
+  family(roots, processes()).reduce((sum, pid) => sum + smaps(pid, what), 0)
 
 const smaps = (pid: number, key: string): number => {
-  const line = new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(
-    readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'),
-  )
-  return Number(line?.[1] ?? 0) * 1024
+  try {
+    const line = new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(
+      readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'),
+    )
+    return Number(line?.[1] ?? 0) * 1024
+  } catch {
+    return 0
+  }
 }

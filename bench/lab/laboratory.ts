@@ -5,6 +5,8 @@ import { run } from './process.ts'
 export interface Laboratory {
   /** Resolves to null, with a line for the reader, when a program it needs is not installed. */
   readonly peer: (peer: Peer) => Promise<Running | null>
+  /** One more of the kind, in a world of its own. */
+  readonly fresh: (peer: Peer, world: string) => Promise<Running | null>
   readonly peers: (peers: readonly Peer[]) => Promise<readonly Running[]>
 }
 
@@ -12,14 +14,14 @@ export interface Laboratory {
 export const openLaboratory = (say: (line: string) => void, only: readonly string[]): Laboratory => {
   const started = new Map<Peer, Promise<Running | null>>()
 
-  const launch = async (peer: Peer): Promise<Running | null> => {
+  const launch = async (peer: Peer, world?: string): Promise<Running | null> => {
     if (only.length > 0 && !only.includes(peer.name)) return null
     for (const [program, debianPackage] of Object.entries(peer.needs)) {
       if (await installed(program)) continue
       say(`  without ${peer.name}: ${program} is missing (apt-get install ${debianPackage})`)
       return null
     }
-    return peer.start()
+    return peer.start(world)
   }
 
   const one = (peer: Peer): Promise<Running | null> => {
@@ -32,6 +34,7 @@ export const openLaboratory = (say: (line: string) => void, only: readonly strin
 
   return {
     peer: one,
+    fresh: launch,
     peers: async peers => {
       const all: Running[] = []
       for (const peer of peers) {

@@ -7,8 +7,8 @@ export const direct: Peer = {
   name: 'direct',
   needs: {},
   protocols: ['tcp', 'udp'],
-  start: async () => {
-    const world = await furnished('direct')
+  start: async (name = 'direct') => {
+    const world = await furnished(name)
     await forwarding(world)
     return {
       name: direct.name,

@@ -7,8 +7,8 @@ export const dnat: Peer = {
   name: 'nftables DNAT',
   needs: { nft: 'nftables' },
   protocols: ['tcp', 'udp'],
-  start: async () => {
-    const world = await furnished('dnat')
+  start: async (name = 'dnat') => {
+    const world = await furnished(name)
     await forwarding(world)
     const rules = SERVICES.map(s => `${s.protocol} dport ${s.port} dnat to ${world.target[4]}:${s.to}`)
     const table = `table ip nat { chain pre { type nat hook prerouting priority -100; ${rules.join('; ')}\n}\n}\n`

@@ -8,8 +8,8 @@ export const dockerProxy: Peer = {
   name: 'docker-proxy',
   needs: { 'docker-proxy': 'docker.io' },
   protocols: ['tcp', 'udp'],
-  start: async () => {
-    const world = await furnished('docker-proxy')
+  start: async (name = 'docker-proxy') => {
+    const world = await furnished(name)
     const pids: number[] = []
     for (const s of SERVICES) {
       const proxy = start(

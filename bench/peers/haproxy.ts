@@ -30,9 +30,9 @@ export const haproxy: Peer = {
   name: 'haproxy',
   needs: { haproxy: 'haproxy' },
   protocols: ['tcp'],
-  start: async () => {
-    const world = await furnished('haproxy')
-    const file = join(paths.work, 'haproxy.cfg')
+  start: async (name = 'haproxy') => {
+    const world = await furnished(name)
+    const file = join(paths.work, `${name}.cfg`)
     await writeFile(file, config(world.target[4]))
     const proxy = start(world.host, ['haproxy', '-db', '-f', file])
     await until('haproxy', () => listening(world.host, PUBLISHED.http))

@@ -47,8 +47,8 @@ export const iptables: Peer = {
   name: 'docker iptables',
   needs: { 'iptables-restore': 'iptables' },
   protocols: ['tcp', 'udp'],
-  start: async () => {
-    const world = await furnished('iptables')
+  start: async (name = 'iptables') => {
+    const world = await furnished(name)
     await forwarding(world)
     await loadDockerRules(world, SERVICES)
     return { name: iptables.name, world, endpoint: published, pids: async () => [] }

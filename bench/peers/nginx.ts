@@ -13,7 +13,7 @@ daemon off;
 user root;
 pid /dev/null;
 error_log stderr crit;
-events { worker_connections 9000; }
+events { worker_connections 19000; }
 stream {
 ${SERVICES.map(
   s => `
@@ -29,9 +29,9 @@ export const nginx: Peer = {
   name: 'nginx stream',
   needs: { nginx: 'libnginx-mod-stream' },
   protocols: ['tcp', 'udp'],
-  start: async () => {
-    const world = await furnished('nginx')
-    const file = join(paths.work, 'nginx-stream.conf')
+  start: async (name = 'nginx') => {
+    const world = await furnished(name)
+    const file = join(paths.work, `${name}.conf`)
     await writeFile(file, config(world.target[4]))
     const proxy = start(world.host, ['nginx', '-p', paths.work, '-c', file])
     await until('nginx', () => listening(world.host, PUBLISHED.http))

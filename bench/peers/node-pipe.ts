@@ -21,8 +21,8 @@ export const nodePipe: Peer = {
   name: 'node:net pipe',
   needs: {},
   protocols: ['tcp'],
-  start: async () => {
-    const world = await furnished('node-pipe')
+  start: async (name = 'node-pipe') => {
+    const world = await furnished(name)
     const pairs = SERVICES.filter(s => s.protocol === 'tcp').map(s => `${s.port}:${s.to}`)
     const proxy = start(world.host, ['node', '-e', PROGRAM, world.target[4], ...pairs])
     await until('node pipe', () => listening(world.host, PUBLISHED.http))

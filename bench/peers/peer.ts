@@ -24,15 +24,20 @@ export interface Peer {
   readonly needs: Readonly<Record<string, string>>
   /** Protocols it can forward. */
   readonly protocols: readonly ('tcp' | 'udp')[]
-  readonly start: () => Promise<Running>
+  /** `world` names its namespaces, for a second one of the kind. */
+  readonly start: (world?: string) => Promise<Running>
 }
 
 /** Ports on the host. */
-export const PUBLISHED = { http: 8080, bulk: 5201, udp: 9000 } as const satisfies Record<Service, number>
+export const PUBLISHED = { http: 8080, bulk: 5201, echo: 7007, udp: 9000 } as const satisfies Record<
+  Service,
+  number
+>
 
 export const SERVICES = [
   { service: 'http', protocol: 'tcp', port: PUBLISHED.http, to: BACKEND.http },
   { service: 'bulk', protocol: 'tcp', port: PUBLISHED.bulk, to: BACKEND.bulk },
+  { service: 'echo', protocol: 'tcp', port: PUBLISHED.echo, to: BACKEND.echo },
   { service: 'udp', protocol: 'udp', port: PUBLISHED.udp, to: BACKEND.udp },
 ] as const
 

@@ -8,15 +8,19 @@ const peer = (name: string, via: 'auto' | 'relay'): Peer => ({
   name,
   needs: { nft: 'nftables' },
   protocols: ['tcp', 'udp'],
-  start: async () => {
-    const ends = await outside(`portctl-${via}`)
-    const instance = await startInstance(ends.host, via)
-    const { netns, target } = await runContainer(instance, 'backend')
+  start: async (world = `portctl-${via}`) => {
+    const ends = await outside(world)
+    const instance = await startInstance(ends.host, world)
+    const { netns, target } = await runContainer(instance)
     await startBackend(netns)
     const specs = SERVICES.map(s => `${s.port}:${s.to}/${s.protocol}`)
-    await instance.portctl('publish', '--via', via, '--to', 'backend', ...specs)
-    const world = { name: `portctl-${via}`, ...ends, container: netns, target }
-    return { name, world, endpoint: published, pids: instance.pids }
+    await instance.portctl('publish', '--via', via, ...specs)
+    return {
+      name,
+      world: { name: world, ...ends, container: netns, target },
+      endpoint: published,
+      pids: instance.pids,
+    }
   },
 })
 

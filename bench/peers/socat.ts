@@ -6,8 +6,8 @@ export const socat: Peer = {
   name: 'socat',
   needs: { socat: 'socat' },
   protocols: ['tcp'],
-  start: async () => {
-    const world = await furnished('socat')
+  start: async (name = 'socat') => {
+    const world = await furnished(name)
     const proxies = SERVICES.filter(s => s.protocol === 'tcp').map(s =>
       start(world.host, [
         'socat',

@@ -1,0 +1,20 @@
+/** The agent: started inside a namespace, does what it is asked until the bench goes away. */
+import { echo, firstByte, hold, release } from './echo.ts'
+import type { Agent, Reply, Request } from './protocol.ts'
+import { rate } from './rate.ts'
+import { reach } from './reach.ts'
+
+const agent: Agent = { echo, hold, release, firstByte, reach, rate }
+
+const answer = async ({ id, method, parameters }: Request): Promise<Reply> => {
+  try {
+    return { id, result: await agent[method](parameters as never) }
+  } catch (error) {
+    return { id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+  }
+}
+
+process.on('message', (request: Request) => {
+  void answer(request).then(reply => process.send?.(reply))
+})
+process.on('disconnect', () => process.exit(0))

@@ -1,0 +1,84 @@
+/** What an idle connection costs, and what it costs the others. Peers are fresh: memory once taken is rarely given back. */
+import { BACKEND } from '../lab/backend.ts'
+import { memory } from '../lab/cpu.ts'
+import type { Laboratory } from '../lab/laboratory.ts'
+import { run } from '../lab/process.ts'
+import { agentIn } from '../loads/agent.ts'
+import { dockerProxy } from '../peers/docker-proxy.ts'
+import { nginx } from '../peers/nginx.ts'
+import { published, type Running } from '../peers/peer.ts'
+import { portctlRelay } from '../peers/portctl.ts'
+import type { Case, Contestant } from './case.ts'
+
+/** A proxied connection takes two descriptors; some are needed for the rest. */
+const idleConnections = async (): Promise<number> => {
+  const limit = Number(await run(null, ['bash', '-c', 'ulimit -Hn']))
+  return Math.min(20_000, Math.floor((limit - 1000) / 2))
+}
+
+const fresh = async (laboratory: Laboratory, suffix: string): Promise<readonly Running[]> => {
+  const all: Running[] = []
+  for (const peer of [portctlRelay, dockerProxy, nginx]) {
+    const running = await laboratory.fresh(peer, `${peer.name.replaceAll(' ', '-')}-${suffix}`)
+    if (running === null) continue
+    await agentIn(running.world.container).echo({ port: BACKEND.echo })
+    all.push(running)
+  }
+  return all
+}
+
+export const idleMemory: Case = {
+  name: 'idle-memory',
+  words: ['idle', 'memory'],
+  title: 'Memory of an idle connection',
+  method:
+    'Anonymous memory of the proxy’s processes before and after 9,500 connections (20,000 where the descriptor limit allows) that passed one byte each way and then stay idle, divided by their number',
+  metrics: { bytes: { title: 'Userland memory a connection', unit: 'B', better: 'lower', plot: true } },
+  contestants: async laboratory => {
+    const count = await idleConnections()
+    return (await fresh(laboratory, 'idle')).map(
+      (peer): Contestant => ({
+        series: peer.name,
+        once: true,
+        measure: async () => {
+          const client = agentIn(peer.world.client)
+          const pids = await peer.pids()
+          // Lazily made structures belong to no connection in particular.
+          await client.firstByte({ ...published('echo'), count: 100 })
+          const before = memory(pids, 'Anonymous')
+          await client.hold({ ...published('echo'), count })
+          const bytes = (memory(pids, 'Anonymous') - before) / count
+          await client.release({})
+          return { bytes }
+        },
+      }),
+    )
+  },
+}
+
+export const idleLatency: Case = {
+  name: 'idle-latency',
+  words: ['idle', 'latency'],
+  title: 'Connect to first byte beside idle connections',
+  method:
+    '500 connections, one after another, to an echo server through the proxy; idle connections are held all the while',
+  axis: 'idle connections',
+  metrics: {
+    p50: { title: 'p50', unit: 'ms', better: 'lower', plot: true },
+    p99: { title: 'p99', unit: 'ms', better: 'lower' },
+  },
+  contestants: async laboratory => {
+    const count = await idleConnections()
+    const quiet = await fresh(laboratory, 'quiet')
+    const crowded = await fresh(laboratory, 'crowded')
+    for (const peer of crowded) await agentIn(peer.world.client).hold({ ...published('echo'), count })
+    const contestant = (peer: Running, x: number): Contestant => ({
+      series: peer.name,
+      x,
+      measure: async () => ({
+        ...(await agentIn(peer.world.client).firstByte({ ...published('echo'), count: 500 })),
+      }),
+    })
+    return [...quiet.map(peer => contestant(peer, 1)), ...crowded.map(peer => contestant(peer, count))]
+  },
+}

@@ -1,0 +1,67 @@
+import { memory } from '../lab/cpu.ts'
+import { type Docker, docker, IMAGE } from '../lab/docker.ts'
+import { runContainer, startInstance } from '../lab/portctl.ts'
+import { outside } from '../lab/world.ts'
+import type { Case, Contestant } from './case.ts'
+
+const seconds = async (work: () => Promise<unknown>): Promise<number> => {
+  const begun = performance.now()
+  await work()
+  return (performance.now() - begun) / 1000
+}
+
+const MB = 1e6
+
+const portctl = (first: number, last: number) => async (): Promise<Contestant> => {
+  const count = last - first + 1
+  const { host } = await outside(`range-${count}`)
+  const instance = await startInstance(host, `range-${count}`)
+  await runContainer(instance)
+  const range = `${first}-${last}:${first}-${last}`
+  return {
+    series: `portctl, ${count.toLocaleString('en')} ports`,
+    measure: async () => {
+      const before = memory(await instance.pids(), 'Pss')
+      const publish = await seconds(() => instance.portctl('publish', range))
+      const grown = memory(await instance.pids(), 'Pss') - before
+      const unpublish = await seconds(() => instance.portctl('unpublish', '--all'))
+      return { publish, unpublish, memory: Math.max(0, grown) / MB }
+    },
+  }
+}
+
+const throughDocker = ({ docker, pid }: Docker): Contestant => ({
+  series: 'docker run -p, 1,000 ports',
+  once: true,
+  measure: async () => {
+    const before = memory([pid], 'Pss')
+    const ports = ['-p', '20000-20999:20000-20999']
+    const publish = await seconds(() =>
+      docker('run', '-d', '--name', 'range', ...ports, IMAGE, 'sleep', '600'),
+    )
+    const grown = memory([pid], 'Pss') - before
+    const unpublish = await seconds(() => docker('rm', '-f', 'range'))
+    return { publish, unpublish, memory: grown / MB }
+  },
+})
+
+export const range: Case = {
+  name: 'range',
+  words: ['control', 'docker'],
+  title: 'A range of ports: publish, unpublish, memory',
+  method:
+    'Wall time of the command; memory is the growth of proportional set size over control and relay, or over dockerd and its docker-proxies. Docker once: it takes minutes',
+  metrics: {
+    publish: { title: 'Publish', unit: 's', better: 'lower', plot: true },
+    unpublish: { title: 'Unpublish', unit: 's', better: 'lower', plot: true },
+    memory: { title: 'Memory', unit: 'MB', better: 'lower', plot: true },
+  },
+  contestants: async () => {
+    const theirs = await docker()
+    return [
+      await portctl(20_000, 20_999)(),
+      await portctl(20_000, 59_999)(),
+      ...(theirs === null ? [] : [throughDocker(theirs)]),
+    ]
+  },
+}

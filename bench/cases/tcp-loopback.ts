@@ -1,0 +1,27 @@
+import { wrk } from '../loads/wrk.ts'
+import { dockerProxy } from '../peers/docker-proxy.ts'
+import { haproxy } from '../peers/haproxy.ts'
+import { nginx } from '../peers/nginx.ts'
+import { PUBLISHED } from '../peers/peer.ts'
+import { portctlKernel, portctlRelay } from '../peers/portctl.ts'
+import type { Case } from './case.ts'
+import { cpuMetrics, loaded } from './tcp.ts'
+
+export const tcpLoopback: Case = {
+  name: 'tcp-loopback',
+  words: ['tcp', 'http'],
+  title: 'Keep-alive requests from the host itself to 127.0.0.1:8080',
+  method: `wrk -t 2 -c 32 -d 2s http://127.0.0.1:${PUBLISHED.http}/ in the host namespace; "portctl kernel" is its default path, docker has none but its proxy`,
+  metrics: {
+    'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },
+    ...cpuMetrics('1,000 requests'),
+  },
+  contestants: async laboratory =>
+    loaded(await laboratory.peers([portctlKernel, portctlRelay, dockerProxy, haproxy, nginx]), async peer => {
+      const result = await wrk(peer.world.host, `http://127.0.0.1:${PUBLISHED.http}/`, {
+        connections: 32,
+        seconds: 2,
+      })
+      return { units: result.requests / 1000, values: { 'requests-per-second': result.perSecond } }
+    }),
+}
