@@ -143,13 +143,12 @@ const toError = (text: string, status: number | undefined): PortctlError => {
     : PortctlError.from(body)
 }
 
-/** An error as written by the daemon; undefined when the text is none, or one with a code that this version lacks. */
+/** An error as written by the daemon; undefined when the text is none. A code that this version lacks is `internal`. */
 export const parseErrorBody = (text: string): ErrorBody | undefined => {
   try {
     const body = JSON.parse(text) as Partial<ErrorBody> | null
-    return body?.code !== undefined && body.code in ERRORS && typeof body.message === 'string'
-      ? (body as ErrorBody)
-      : undefined
+    if (typeof body?.code !== 'string' || typeof body.message !== 'string') return undefined
+    return { ...body, code: body.code in ERRORS ? body.code : 'internal', message: body.message }
   } catch {
     return undefined
   }

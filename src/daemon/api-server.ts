@@ -8,10 +8,11 @@
  *
  * `hold`: the answer's head is sent at once, its end never. When the connection closes, its publications are taken
  * back, each by itself, so that one that is gone already doesn't keep the rest. Not when the server closes: what then
- * happens to publications is the daemon's decision.
+ * happens to publications is the daemon's decision. Other requests under way are answered before the server is closed.
  */
 import { chmod, rename, unlink } from 'node:fs/promises'
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import type { ServerResponse } from 'node:http'
+import { type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify'
 import type { z } from 'zod'
 import { socketPath } from '../api/client.ts'
 import { type Operation, ROUTES } from '../api/routes.ts'
@@ -57,9 +58,9 @@ const HANDLERS: Handlers = {
 export const createApiServer = (service: Service, log: Logger): FastifyInstance => {
   const app = fastify({
     loggerInstance: log.child({ part: 'api' }),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
-    forceCloseConnections: true,
+    forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 1024 },
     // zod validates (below), JSON.stringify serialises; fastify's own compilers would cost 40 ms of start-up to load.
     schemaController: { compilersFactory: { buildValidator: unused, buildSerializer: unused } },
@@ -98,8 +99,10 @@ type Handle = (service: Service, call: Call<never>) => Promise<unknown>
 
 const registerHold = (app: FastifyInstance, service: Service): void => {
   let closing = false
+  const held = new Set<ServerResponse>()
   app.addHook('preClose', async () => {
     closing = true
+    for (const response of held) response.destroy()
   })
   const { method, path: url, status } = ROUTES.hold
   app.route({
@@ -118,7 +121,9 @@ const registerHold = (app: FastifyInstance, service: Service): void => {
         }
       }
       reply.hijack()
+      held.add(reply.raw)
       reply.raw.on('close', () => {
+        held.delete(reply.raw)
         if (!closing) void Promise.all((typeof id === 'string' ? [id] : id).map(release))
       })
       reply.raw.writeHead(status, { 'content-type': 'application/json' })

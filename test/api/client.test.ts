@@ -1,0 +1,176 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { connect } from '../../src/api/client.ts'
+import type { Service } from '../../src/api/views.ts'
+import { PortctlError } from '../../src/core/errors.ts'
+import { createApiServer, listenOn } from '../../src/daemon/api-server.ts'
+import { detail, type FakeService, fakeService, publication, status } from './fake-service.ts'
+
+const silent = pino({ level: 'silent' })
+let runDir: string
+let cleanup: (() => unknown)[]
+beforeEach(() => {
+  runDir = mkdtempSync(join(tmpdir(), 'portctl-api-'))
+  cleanup = []
+})
+afterEach(async () => {
+  for (const step of cleanup.reverse()) await step()
+  rmSync(runDir, { recursive: true })
+})
+
+const serve = async (overrides: Partial<Service> = {}): Promise<FakeService> => {
+  const service = fakeService(overrides)
+  cleanup.push(await listenOn(createApiServer(service, silent), runDir))
+  return service
+}
+
+/** A daemon that does as told with each connection. */
+const impostor = async (onConnection: (socket: Socket) => void): Promise<void> => {
+  const server: Server = createServer(onConnection).listen(join(runDir, 'portctl.sock'))
+  await once(server, 'listening')
+  cleanup.push(() => server.close())
+}
+
+describe('the client mirrors the service', () => {
+  it.each<[keyof Service, unknown[], unknown]>([
+    ['status', [], status],
+    ['listPublications', [], [publication]],
+    ['publish', [{ specs: ['8080:80'] }], { publications: [publication], notes: ['a note'] }],
+    ['unpublish', [{ refs: ['x'] }], { publications: [publication] }],
+    ['container', ['a b/c%2f?ü'], detail],
+    ['started', ['web', { pid: 7 }], detail],
+    ['exited', ['web', { exitCode: 137 }], undefined],
+    ['stop', ['web', { timeoutSeconds: 0 }], detail],
+    ['remove', ['web', true], undefined],
+    ['remove', ['web', false], undefined],
+    ['inspect', ['[::1]:8080:80/udp'], { kind: 'publication', ...publication }],
+  ])('%s %j', async (method, args, answer) => {
+    const service = await serve()
+    const client = connect({ runDir }) as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
+    expect(await client[method]?.(...args)).toEqual(answer)
+    expect(service.calls).toEqual([[method, ...args]])
+  })
+
+  it('throws the error that the service threw', async () => {
+    const thrown = PortctlError.of('spec-invalid', { spec: 'x:y', part: 'host port', why: 'not a number' })
+    await serve({ publish: () => Promise.reject(thrown) })
+    const error = await connect({ runDir })
+      .publish({ specs: ['x:y'] })
+      .catch((e: unknown) => e)
+    expect(error).toBeInstanceOf(PortctlError)
+    expect(JSON.stringify(error)).toBe(JSON.stringify(thrown))
+    expect((error as PortctlError).exit).toBe(2)
+  })
+})
+
+describe('the socket', () => {
+  it('has mode 0660, replaces a stale one, and is gone after the end', async () => {
+    writeFileSync(join(runDir, 'portctl.sock'), '')
+    const stop = await listenOn(createApiServer(fakeService(), silent), runDir)
+    expect(statSync(join(runDir, 'portctl.sock')).mode & 0o777).toBe(0o660)
+    expect(await connect({ runDir }).status()).toEqual(status)
+    await stop()
+    expect(() => statSync(join(runDir, 'portctl.sock'))).toThrow('ENOENT')
+    await expect(connect({ runDir }).status()).rejects.toMatchObject({ code: 'daemon-unreachable' })
+  })
+})
+
+describe('failures of the connection', () => {
+  it('tells a daemon that is not there, and names its socket', async () => {
+    await expect(connect({ runDir }).status()).rejects.toMatchObject({
+      code: 'daemon-unreachable',
+      message: expect.stringContaining(join(runDir, 'portctl.sock')),
+    })
+  })
+
+  it.each([
+    ['before the answer', ''],
+    ['in the middle of its head', 'HTTP/1.1 201 Cre'],
+    ['in the middle of its body', 'HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{"publi'],
+  ])('says that the outcome of a change is unknown when the daemon dies %s', async (_, answer) => {
+    await impostor(socket => {
+      socket.once('data', () => socket.end(answer))
+    })
+    await expect(connect({ runDir }).publish({ specs: ['80'] })).rejects.toMatchObject({
+      code: 'daemon-gone',
+      message: expect.stringContaining('outcome is unknown'),
+      hint: expect.stringContaining('portctl ls'),
+    })
+  })
+
+  it('does not speak of outcomes when the request was only a question', async () => {
+    await impostor(socket => {
+      socket.once('data', () => socket.destroy())
+    })
+    const error = await connect({ runDir })
+      .status()
+      .catch((e: unknown) => e as PortctlError)
+    expect(error).toMatchObject({ code: 'daemon-gone', hint: 'repeat the command' })
+    expect((error as PortctlError).message).not.toContain('outcome')
+  })
+
+  it('keeps the message of an error whose code it does not know', async () => {
+    const body = JSON.stringify({ code: 'from-the-future', message: 'the moon is in the way' })
+    await impostor(socket => {
+      socket.once('data', () =>
+        socket.end(`HTTP/1.1 409 Conflict\r\ncontent-length: ${body.length}\r\n\r\n${body}`),
+      )
+    })
+    await expect(connect({ runDir }).status()).rejects.toMatchObject({
+      code: 'internal',
+      message: expect.stringContaining('the moon is in the way'),
+    })
+  })
+})
+
+describe('hold', () => {
+  const unpublished = (): {
+    calls: string[]
+    settled: (count: number) => Promise<void>
+    service: Partial<Service>
+  } => {
+    const calls: string[] = []
+    let check = (): void => undefined
+    return {
+      calls,
+      settled: count =>
+        new Promise(resolve => {
+          check = () => calls.length >= count && resolve()
+          check()
+        }),
+      service: {
+        unpublish: async ({ refs }) => {
+          calls.push(...(refs ?? []))
+          check()
+          if (refs?.includes('gone')) throw PortctlError.of('internal', { what: 'no such publication' })
+          return { publications: [] }
+        },
+      },
+    }
+  }
+
+  it('takes each publication back when the client lets go, one that is gone notwithstanding', async () => {
+    const { calls, settled, service } = unpublished()
+    await serve(service)
+    const hold = await connect({ runDir }).hold(['a', 'gone', 'b'])
+    expect(calls).toEqual([])
+    hold.release()
+    expect(await hold.ended).toBe('released')
+    await settled(3)
+    expect(calls).toEqual(['a', 'gone', 'b'])
+  })
+
+  it('leaves them to the daemon when that ends, and tells the client', async () => {
+    const { calls, service } = unpublished()
+    const stop = await listenOn(createApiServer(fakeService(service), silent), runDir)
+    const hold = await connect({ runDir }).hold(['a'])
+    await stop()
+    expect(await hold.ended).toBe('daemon-gone')
+    expect(calls).toEqual([])
+  })
+})
