@@ -26,7 +26,7 @@ export const createLogger = async (level: LogLevel = 'info'): Promise<Logger> =>
       sync: true,
       ignore: 'pid',
       translateTime: 'SYS:HH:MM:ss.l',
-      colorize: !process.env['NO_COLOR'],
+      colorize: !process.env.NO_COLOR,
     }),
   )
 }

@@ -1,0 +1,125 @@
+/** How the daemon's parts are put together. Nothing is changed yet: `restore.ts` puts the stored state in force. */
+
+import { asPortctlError, type PortctlError } from '../core/errors.ts'
+import { createKernel, type Kernel } from '../kernel/index.ts'
+import { type Resolver, readHostResolver } from '../kernel/resolv.ts'
+import { localPortRange, reservedPorts } from '../kernel/sockets.ts'
+import { invert } from '../plan/operations.ts'
+import { Committer } from './committer.ts'
+import { Containers } from './containers.ts'
+import { desiredServices, surroundings } from './desired.ts'
+import type { Logger } from './logging.ts'
+import type { DaemonOptions } from './main.ts'
+import { Networks } from './networks.ts'
+import { PortBook } from './port-book.ts'
+import { ownerOf } from './port-owner.ts'
+import { Publisher } from './publisher.ts'
+import { RelaySupervisor } from './relay-supervisor.ts'
+import type { EphemeralPorts } from './request.ts'
+import type { Store } from './store.ts'
+import { Table } from './table.ts'
+
+export interface ControlOptions extends DaemonOptions {
+  readonly store: Store
+  readonly log: Logger
+}
+
+export interface Parts {
+  readonly options: ControlOptions
+  readonly store: Store
+  readonly log: Logger
+  readonly kernel: Kernel
+  readonly resolver: Resolver
+  readonly relay: RelaySupervisor
+  readonly table: Table
+  /** Why nftables can't be used here; null when it can. */
+  readonly noKernelPath: PortctlError | null
+  readonly book: PortBook
+  readonly committer: Committer
+  readonly publisher: Publisher
+  readonly networks: Networks
+  readonly containers: Containers
+}
+
+export const assemble = async (options: ControlOptions): Promise<Parts> => {
+  const { store, log, runDir, stateDir, distDir, engine, workers } = options
+  const kernel = createKernel()
+  const [resolver, noKernelPath, ephemeral, families] = await Promise.all([
+    readHostResolver(),
+    kernel.nft.probe().then(() => null, asPortctlError),
+    ephemeralPorts(kernel),
+    addressFamilies(kernel),
+  ])
+  const kernelPath = noKernelPath === null
+  const relay = await RelaySupervisor.start({
+    runDir,
+    distDir,
+    ...(engine === undefined ? {} : { engine }),
+    ...(workers === undefined ? {} : { workers }),
+    logFd: 2,
+    log,
+    desired: () => desiredServices(store, kernelPath, resolver),
+  })
+  const table = new Table(kernel.nft)
+  const book = new PortBook()
+  const committer = new Committer({
+    openServices: services => relay.open(services),
+    closeServices: ids => relay.close(ids),
+    applyRules: operations => table.apply(operations),
+    invert,
+    commit: changes => store.commit(changes),
+    flushFlows: async selectors => {
+      const outcome = kernelPath ? await kernel.conntrack.flush(selectors) : { flushed: 0 }
+      if ('skipped' in outcome) log.warn({ code: outcome.skipped.code }, outcome.skipped.message)
+    },
+    warn: (what, err) => log.warn({ err }, what),
+  })
+  const publisher = new Publisher({
+    book,
+    committer,
+    surroundings: () => surroundings(store, kernelPath),
+    publications: () => store.state.publications,
+    ephemeral,
+    families,
+    ownerOf,
+  })
+  const networks = new Networks({ store, committer, kernel, resolver, families, kernelPath, log })
+  const containers = new Containers({
+    store,
+    committer,
+    kernel,
+    networks,
+    publisher,
+    resolver,
+    runDir,
+    stateDir,
+    log,
+  })
+  return {
+    options,
+    store,
+    log,
+    kernel,
+    resolver,
+    relay,
+    table,
+    noKernelPath,
+    book,
+    committer,
+    publisher,
+    networks,
+    containers,
+  }
+}
+
+const ephemeralPorts = async ({ sysctl }: Kernel): Promise<EphemeralPorts> => {
+  const range = await localPortRange(sysctl)
+  const reserved = new Set<number>()
+  for (const { first, last } of await reservedPorts(sysctl))
+    for (let port = first; port <= last; port++) reserved.add(port)
+  return { range, reserved, cursor: range.first }
+}
+
+/** A kernel booted with ipv6.disable=1 has no IPv6 sysctls at all. */
+const addressFamilies = async ({ sysctl }: Kernel): Promise<readonly (4 | 6)[]> =>
+  (await sysctl.read('net/ipv6/conf/all/forwarding')) === null ? [4] : [4, 6]

@@ -1,0 +1,129 @@
+/**
+ * How a change reaches the world: one transaction at a time, and all that queue up while one is under way go
+ * together in the next one — one message to the relay, one nft run, one fsync.
+ *
+ * Order within a transaction, and why:
+ *   1. relay: open listeners   bind(2) finds conflicts while nothing else has changed
+ *   2. nft: apply operations   atomic by itself
+ *   3. store: commit           durable before acknowledged
+ *   4. relay: close listeners  nothing new can arrive: its rules are gone
+ *   5. conntrack: flush        flows that the old rules made must not outlive them
+ * A failure in 1–3 undoes the steps before it, in reverse. Failures in 4–5 can't be undone and take nothing away
+ * from the caller: they are logged, and the reconciler repeats them.
+ *
+ * When a batch fails, its members are tried one by one, so that one bad request never fails its neighbours.
+ */
+import type { PortRange, Protocol } from '../core/address.ts'
+import type { Operation } from '../plan/index.ts'
+import type { ServiceSpec } from '../relay/engine.ts'
+import type { Change } from './store.ts'
+
+export interface FlowTuple {
+  readonly protocol: Protocol
+  readonly hostIps: readonly string[]
+  readonly ports: PortRange
+}
+
+export interface Transaction {
+  readonly open: readonly ServiceSpec[]
+  readonly operations: readonly Operation[]
+  readonly changes: readonly Change[]
+  readonly close: readonly string[]
+  readonly flush: readonly FlowTuple[]
+}
+
+/** To build transactions from. */
+export const NOTHING: Transaction = { open: [], operations: [], changes: [], close: [], flush: [] }
+
+/** The four things a transaction touches. */
+export interface World {
+  openServices(services: readonly ServiceSpec[]): Promise<void>
+  closeServices(ids: readonly string[]): Promise<void>
+  applyRules(operations: readonly Operation[]): Promise<void>
+  invert(operation: Operation): Operation
+  commit(changes: readonly Change[]): Promise<void>
+  flushFlows(tuples: readonly FlowTuple[]): Promise<void>
+  warn(what: string, cause: unknown): void
+}
+
+interface Job {
+  readonly transaction: Transaction
+  readonly resolve: () => void
+  readonly reject: (reason: unknown) => void
+}
+
+/** Bounds one nft transaction and one relay message, not throughput. */
+const BATCH = 256
+
+const merge = (transactions: readonly Transaction[]): Transaction => ({
+  open: transactions.flatMap(t => t.open),
+  operations: transactions.flatMap(t => t.operations),
+  changes: transactions.flatMap(t => t.changes),
+  close: transactions.flatMap(t => t.close),
+  flush: transactions.flatMap(t => t.flush),
+})
+
+export class Committer {
+  readonly #world: World
+  #queue: Job[] = []
+  #draining: Promise<void> | undefined
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  /** Resolves when the change is in force and durable; rejects, with nothing left behind, when it is not. */
+  submit(transaction: Transaction): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ transaction, resolve, reject })
+      this.#draining ??= this.#drain()
+    })
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    await this.#draining
+  }
+
+  async #drain(): Promise<void> {
+    // One turn of the event loop lets requests that arrived together share the first batch.
+    await new Promise(resolve => setImmediate(resolve))
+    while (this.#queue.length > 0) {
+      const jobs = this.#queue.splice(0, BATCH)
+      try {
+        await this.#apply(merge(jobs.map(job => job.transaction)))
+        for (const job of jobs) job.resolve()
+      } catch (error) {
+        if (jobs.length === 1) jobs[0]?.reject(error)
+        else for (const job of jobs) await this.#apply(job.transaction).then(job.resolve, job.reject)
+      }
+    }
+    // In the same turn as the last look at the queue: a submit from a caller just resolved starts a new drain.
+    this.#draining = undefined
+  }
+
+  async #apply(transaction: Transaction): Promise<void> {
+    const { open, operations, changes, close, flush } = transaction
+    const world = this.#world
+    const undo: Array<() => Promise<void>> = []
+    try {
+      if (open.length > 0) {
+        await world.openServices(open)
+        undo.push(() => world.closeServices(open.map(service => service.id)))
+      }
+      if (operations.length > 0) {
+        await world.applyRules(operations)
+        undo.push(() => world.applyRules(operations.toReversed().map(world.invert)))
+      }
+      if (changes.length > 0) await world.commit(changes)
+    } catch (error) {
+      for (const step of undo.reverse())
+        await step().catch(cause => world.warn('a failed change could not be undone', cause))
+      throw error
+    }
+    if (close.length > 0)
+      await world.closeServices(close).catch(cause => world.warn('listeners could not be closed', cause))
+    if (flush.length > 0)
+      await world.flushFlows(flush).catch(cause => world.warn('old flows could not be flushed', cause))
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * The kernel's share of a container: its named namespace, its veth pair, its resolv.conf. `wire` makes what is
+ * missing and can be repeated; `unwire` removes what is there and can be repeated. Neither knows the store.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { isLoopback } from '../core/address.ts'
+import type { Kernel } from '../kernel/index.ts'
+import { netnsIdentity, netnsPath, pidsInNetns } from '../kernel/netns.ts'
+import { formatResolvConf, onlyLoopback, type Resolver } from '../kernel/resolv.ts'
+import type { Container, Network } from '../model/index.ts'
+import type { Wiring } from './notes.ts'
+
+export const wiringOf = ({ id, name, endpoints }: Container): Wiring => ({
+  id,
+  namespace: name,
+  links: endpoints.map(endpoint => endpoint.hostInterface),
+  addresses: endpoints.flatMap(({ ipv4, ipv6 }) =>
+    [ipv4, ipv6].filter(a => a !== null).map(a => a.replace(/\/.*/, '')),
+  ),
+})
+
+const filesOf = (runDir: string, id: string): string => join(runDir, 'containers', id)
+
+/** The file to bind over /etc/resolv.conf inside. */
+export const resolvConfOf = (runDir: string, id: string): string => join(filesOf(runDir, id), 'resolv.conf')
+
+/** Name servers on loopback can't be reached from inside: there the gateway takes their place (networks.ts). */
+const resolvConf = (resolver: Resolver, network: Network | undefined): string => {
+  const gateway = network?.gateway4 ?? null
+  if (gateway !== null && onlyLoopback(resolver))
+    return formatResolvConf({ ...resolver, nameservers: [gateway] })
+  return formatResolvConf({
+    ...resolver,
+    nameservers: resolver.nameservers.filter(server => !isLoopback(server)),
+  })
+}
+
+export const wire = async (
+  container: Container,
+  networks: ReadonlyMap<string, Network>,
+  kernel: Kernel,
+  runDir: string,
+  resolver: Resolver,
+): Promise<void> => {
+  const { id, name, endpoints } = container
+  mkdirSync(filesOf(runDir, id), { recursive: true, mode: 0o755 })
+  writeFileSync(resolvConfOf(runDir, id), resolvConf(resolver, networks.get(endpoints[0]?.network ?? '')))
+  if ((await netnsIdentity(netnsPath(name))) === null) await kernel.netns.create(name)
+  const there = new Set((await kernel.links.list()).map(link => link.name))
+  for (const endpoint of endpoints) {
+    const network = networks.get(endpoint.network)
+    if (network === undefined || there.has(endpoint.hostInterface)) continue
+    await kernel.links.createVeth({
+      name: endpoint.hostInterface,
+      owner: id,
+      bridge: network.bridge,
+      netns: netnsPath(name),
+      peer: endpoint.interfaceName,
+      mac: endpoint.mac,
+      addresses: [endpoint.ipv4, endpoint.ipv6].filter(address => address !== null),
+      gateways: [
+        endpoint.ipv4 === null ? null : network.gateway4,
+        endpoint.ipv6 === null ? null : network.gateway6,
+      ].filter(address => address !== null),
+    })
+  }
+}
+
+/** Also ends whatever still runs inside: a namespace without a name would otherwise live on with it. */
+export const unwire = async (wiring: Wiring, kernel: Kernel, runDir: string): Promise<void> => {
+  await killInside(wiring.namespace)
+  for (const link of wiring.links) await kernel.links.remove(link)
+  await kernel.netns.remove(wiring.namespace)
+  // Their addresses will be somebody else's: no flow may outlive them.
+  await kernel.conntrack.flush([], wiring.addresses)
+  rmSync(filesOf(runDir, wiring.id), { recursive: true, force: true })
+}
+
+export const killInside = async (namespace: string): Promise<void> => {
+  for (const pid of await pidsInNetns(netnsPath(namespace))) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It ended by itself.
+    }
+  }
+}

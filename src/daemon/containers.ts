@@ -1,0 +1,334 @@
+/**
+ * Containers: a named network namespace on a network, and the command in it.
+ *
+ * Life cycle: created → running → exited; `rm` (or the end, with autoRemove) takes the namespace, the veth pair,
+ * the addresses and every publication that leads to it. `stop` ends only the processes.
+ *
+ * Crash safety: before the first kernel object is made, its names are written to the store as *pending*; the
+ * record replaces the note when all is there, and on removal the other way round. A daemon that finds a note at
+ * its start removes what it names: a container is either acknowledged and whole, or gone.
+ *
+ * A detached command is started here. One in the foreground is started by the client, which tells its pid
+ * (`started`) and status (`exited`); should the client be killed, the watch on the pid finds the end.
+ */
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import type { RunRequest } from '../api/views.ts'
+import { type Address, type Cidr, parseAddress, parseCidr } from '../core/address.ts'
+import { PortctlError } from '../core/errors.ts'
+import { parseName } from '../core/name.ts'
+import { allocate, macFromIpv4 } from '../ipam/index.ts'
+import type { Kernel } from '../kernel/index.ts'
+import { netnsIdentity, netnsPath } from '../kernel/netns.ts'
+import type { Resolver } from '../kernel/resolv.ts'
+import type { Container, Endpoint, Network, Publication } from '../model/index.ts'
+import type { Committer, Transaction } from './committer.ts'
+import { findCommand, isAlive, startProcess, startTimeOf } from './container-process.ts'
+import { killInside, resolvConfOf, unwire, wire, wiringOf } from './container-wiring.ts'
+import { DEFAULT_NETWORK, type Networks } from './networks.ts'
+import { dropPending, notePending, pendingWirings } from './notes.ts'
+import { newId, type Publisher } from './publisher.ts'
+import type { Store } from './store.ts'
+
+export interface ContainerParts {
+  readonly store: Store
+  readonly committer: Committer
+  readonly kernel: Kernel
+  readonly networks: Networks
+  readonly publisher: Publisher
+  readonly resolver: Resolver
+  readonly runDir: string
+  readonly stateDir: string
+  readonly log: Logger
+}
+
+const SHORTEST_PREFIX = 4
+/** Milliseconds between two looks at a process that is not our child. */
+const WATCH_INTERVAL = 250
+/** Milliseconds between two looks at a process that should be ending. */
+const STOP_INTERVAL = 20
+
+export class Containers {
+  readonly #parts: ContainerParts
+  /** Names and addresses given to requests that are not through yet. */
+  readonly #namesInFlight = new Set<string>()
+  readonly #addressesInFlight = new Set<string>()
+  readonly #cursors = new Map<string, Address>()
+  #watch: NodeJS.Timeout | undefined
+
+  constructor(parts: ContainerParts) {
+    this.#parts = parts
+  }
+
+  /** By name, id, or the first digits of an id. */
+  find(ref: string): Container | undefined {
+    const { containers } = this.#parts.store.state
+    const all = [...containers.values()]
+    return (
+      all.find(c => c.name === ref) ??
+      containers.get(ref) ??
+      (ref.length >= SHORTEST_PREFIX ? all.find(c => c.id.startsWith(ref)) : undefined)
+    )
+  }
+
+  /** @throws `container-not-found` */
+  get(ref: string): Container {
+    const found = this.find(ref)
+    if (found !== undefined) return found
+    const known = [...this.#parts.store.state.containers.values()].map(c => c.name).join(', ')
+    throw PortctlError.of('container-not-found', { name: ref, known })
+  }
+
+  /** Output of a detached command; null when there is none. */
+  logFileOf({ id }: Container): string | null {
+    const file = this.#logFile(id)
+    return existsSync(file) ? file : null
+  }
+
+  #logFile(id: string): string {
+    return join(this.#parts.stateDir, 'containers', `${id}.log`)
+  }
+
+  /** Makes the container and publishes its ports; starts the command when it is detached. All or nothing. */
+  async run(request: RunRequest): Promise<{ container: Container; publications: readonly Publication[] }> {
+    if (process.geteuid?.() !== 0)
+      throw PortctlError.of('not-permitted', {
+        what: 'a container',
+        needs: 'CAP_SYS_ADMIN and CAP_NET_ADMIN',
+      })
+    const command = request.detach
+      ? findCommand(request.command, request.env?.PATH, request.cwd)
+      : request.command
+    const id = newId()
+    const name = this.#takeName(request.name ?? `c${id}`)
+    const addresses: string[] = []
+    try {
+      const network = await this.#network(request.network ?? DEFAULT_NETWORK)
+      const endpoints = network === null ? [] : [this.#endpoint(id, network, request.ip, addresses)]
+      const container: Container = {
+        id,
+        name,
+        netns: netnsPath(name),
+        pid: null,
+        pidStart: null,
+        status: 'created',
+        exitCode: null,
+        command,
+        autoRemove: request.autoRemove,
+        endpoints,
+      }
+      await this.#make(container)
+      try {
+        const publications = await this.#publish(container, request.publish ?? [])
+        return { container: request.detach ? await this.#start(container, request) : container, publications }
+      } catch (error) {
+        await this.remove(id, true)
+        throw error
+      }
+    } finally {
+      this.#namesInFlight.delete(name)
+      for (const address of addresses) this.#addressesInFlight.delete(address)
+    }
+  }
+
+  async started(ref: string, pid: number): Promise<Container> {
+    const container = this.get(ref)
+    const pidStart = startTimeOf(pid)
+    // It may have ended already; `exited` follows.
+    return this.#update({ ...container, pid, pidStart, status: pidStart === null ? 'exited' : 'running' })
+  }
+
+  async exited(ref: string, exitCode: number | null): Promise<void> {
+    const container = this.get(ref)
+    if (container.autoRemove) return this.remove(container.id, true)
+    if (container.status === 'exited' && container.exitCode !== null) return
+    await this.#update({ ...container, pid: null, pidStart: null, status: 'exited', exitCode })
+  }
+
+  /** SIGTERM, then SIGKILL to all that is left in the namespace. @param timeout seconds */
+  async stop(ref: string, timeout: number): Promise<Container> {
+    const container = this.get(ref)
+    const { pid, pidStart } = container
+    if (container.status !== 'running' || pid === null || pidStart === null) return container
+    if (isAlive({ pid, pidStart })) process.kill(pid, 'SIGTERM')
+    for (let waited = 0; waited < timeout * 1000 && isAlive({ pid, pidStart }); waited += STOP_INTERVAL)
+      await new Promise(resolve => setTimeout(resolve, STOP_INTERVAL))
+    await killInside(container.name)
+    while (isAlive({ pid, pidStart })) await new Promise(resolve => setTimeout(resolve, STOP_INTERVAL))
+    const now = this.#parts.store.state.containers.get(container.id)
+    if (now === undefined) return { ...container, pid: null, pidStart: null, status: 'exited' }
+    if (now.status === 'running') await this.exited(container.id, null)
+    return (
+      this.#parts.store.state.containers.get(container.id) ?? {
+        ...now,
+        pid: null,
+        pidStart: null,
+        status: 'exited',
+      }
+    )
+  }
+
+  /** Removes it with every publication that leads to it. */
+  async remove(ref: string, force: boolean): Promise<void> {
+    const { store, committer, kernel, publisher, runDir } = this.#parts
+    const container = this.get(ref)
+    if (container.status === 'running' && !force)
+      throw PortctlError.of('container-running', { name: container.name })
+    const leading = [...store.state.publications.values()].filter(
+      p => p.target.kind === 'container' && p.target.container === container.id,
+    )
+    const wiring = wiringOf(container)
+    const removals: Transaction = publisher.removals(leading)
+    await committer.submit({
+      ...removals,
+      changes: [...removals.changes, { delete: 'containers', id: container.id }, notePending(wiring)],
+    })
+    publisher.forget(leading)
+    await unwire(wiring, kernel, runDir)
+    rmSync(this.#logFile(container.id), { force: true })
+    await store.commit([dropPending(container.id)])
+  }
+
+  /** After a restart: clears what was half made, makes what is missing, and finds out which commands still run. */
+  async restore(): Promise<void> {
+    const { store, kernel, resolver, runDir, log } = this.#parts
+    for (const wiring of pendingWirings(store)) {
+      log.warn(
+        { container: wiring.id, namespace: wiring.namespace },
+        'clearing a container that was half made',
+      )
+      await unwire(wiring, kernel, runDir)
+      await store.commit([dropPending(wiring.id)])
+    }
+    for (const container of [...store.state.containers.values()])
+      await wire(container, store.state.networks, kernel, runDir, resolver)
+    await this.#look()
+    this.#watch = setInterval(
+      () => void this.#look().catch(err => log.error({ err }, 'watching containers')),
+      WATCH_INTERVAL,
+    )
+    this.#watch.unref()
+  }
+
+  close(): void {
+    clearInterval(this.#watch)
+  }
+
+  /** Ends and removes every container. */
+  async removeAll(): Promise<void> {
+    this.close()
+    await Promise.all([...this.#parts.store.state.containers.values()].map(c => this.stop(c.id, 10)))
+    for (const { id } of [...this.#parts.store.state.containers.values()]) await this.remove(id, true)
+  }
+
+  /** Notices the end of commands that are not our children. */
+  async #look(): Promise<void> {
+    for (const { id, status, pid, pidStart } of [...this.#parts.store.state.containers.values()])
+      if (status === 'running' && pid !== null && pidStart !== null && !isAlive({ pid, pidStart }))
+        await this.exited(id, null)
+  }
+
+  #takeName(text: string): string {
+    const name = parseName(text)
+    const taken = [...this.#parts.store.state.containers.values()].some(c => c.name === name)
+    if (taken || this.#namesInFlight.has(name))
+      throw PortctlError.of('name-taken', { name, owner: 'another container' })
+    this.#namesInFlight.add(name)
+    return name
+  }
+
+  /** null: no network, only lo. */
+  async #network(name: string): Promise<Network | null> {
+    if (name === 'none') return null
+    if (name !== DEFAULT_NETWORK) throw PortctlError.of('network-not-found', { name })
+    return this.#parts.networks.ensureDefault()
+  }
+
+  #endpoint(id: string, network: Network, ip: string | undefined, claimed: string[]): Endpoint {
+    const requested = ip === undefined ? undefined : parseAddress(ip)
+    const take = (subnet: string | null): string | null => {
+      if (subnet === null) return null
+      const pool: Cidr = parseCidr(subnet)
+      const wanted =
+        requested !== undefined && (requested.includes(':') ? 6 : 4) === pool.family ? requested : undefined
+      const address = allocate(pool, this.#takenAddresses(), this.#cursors.get(subnet) ?? null, wanted)
+      this.#cursors.set(subnet, address)
+      this.#addressesInFlight.add(address)
+      claimed.push(address)
+      return `${address}/${pool.prefix}`
+    }
+    const ipv4 = take(network.subnet4)
+    const ipv6 = take(network.subnet6)
+    return {
+      network: network.name,
+      interfaceName: 'eth0',
+      hostInterface: `veth${id.slice(0, 9)}`,
+      ipv4,
+      ipv6,
+      mac: macFromIpv4(bare(ipv4 as string)),
+    }
+  }
+
+  #takenAddresses(): Set<string> {
+    const endpoints = [...this.#parts.store.state.containers.values()].flatMap(
+      container => container.endpoints,
+    )
+    const stored = endpoints.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6].filter(a => a !== null).map(bare))
+    return new Set([...stored, ...this.#addressesInFlight])
+  }
+
+  async #make(container: Container): Promise<void> {
+    const { store, kernel, resolver, runDir } = this.#parts
+    const { id } = container
+    const wiring = wiringOf(container)
+    // Before the note: a namespace that somebody else made must never be cleared away as ours.
+    if ((await netnsIdentity(container.netns)) !== null)
+      throw PortctlError.of('netns-exists', { name: container.name })
+    await store.commit([notePending(wiring)])
+    try {
+      await wire(container, store.state.networks, kernel, runDir, resolver)
+      await store.commit([{ put: 'containers', id, value: container }, dropPending(id)])
+    } catch (error) {
+      await unwire(wiring, kernel, runDir)
+      await store.commit([dropPending(id)])
+      throw error
+    }
+  }
+
+  async #publish(container: Container, specs: readonly string[]): Promise<readonly Publication[]> {
+    if (specs.length === 0) return []
+    const target = { kind: 'container', container: container.id } as const
+    return this.#parts.publisher.publish({ specs, target, name: null, via: 'auto' })
+  }
+
+  async #start(container: Container, request: RunRequest): Promise<Container> {
+    mkdirSync(join(this.#parts.stateDir, 'containers'), { recursive: true, mode: 0o700 })
+    const process = await startProcess({
+      netns: container.netns,
+      resolvConf: resolvConfOf(this.#parts.runDir, container.id),
+      logFile: this.#logFile(container.id),
+      command: container.command,
+      env: request.env ?? {},
+      cwd: request.cwd ?? '/',
+      onExit: status => void this.#childEnded(container.id, status),
+    })
+    return this.#update({ ...container, ...process, status: 'running' })
+  }
+
+  async #childEnded(id: string, status: number): Promise<void> {
+    const { store, log } = this.#parts
+    log.info({ container: id, status }, 'container ended')
+    if (store.state.containers.has(id))
+      await this.exited(id, status).catch(err =>
+        log.error({ err, container: id }, 'the end was not recorded'),
+      )
+  }
+
+  async #update(container: Container): Promise<Container> {
+    await this.#parts.store.commit([{ put: 'containers', id: container.id, value: container }])
+    return container
+  }
+}
+
+const bare = (cidr: string): string => cidr.replace(/\/.*/, '')

@@ -1,0 +1,184 @@
+/**
+ * Bridge networks. The default one, `bridge`, is made when the first container needs it, so that a daemon that
+ * only relays leaves no trace in the kernel.
+ *
+ * A network in force is: the bridge device with the gateway addresses; `route_localnet` on it (this host's
+ * 127.0.0.1 clients arrive with a loopback source; the table's guards keep everything else out); forwarding on
+ * for every interface on which it was off; its elements in the nftables table; and, where this host's resolver
+ * listens on loopback, relay services that carry DNS from the gateway address to it.
+ *
+ * `ensureDefault` is safe to call from many requests at once; `restore` is idempotent and makes what is missing.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Logger } from 'pino'
+import { formatCidr, parseCidr, parseInterfaceAddress } from '../core/address.ts'
+import { choosePool, choosePool6, gatewayOf, macFromIpv4 } from '../ipam/index.ts'
+import { openForwarding, restoreForwarding } from '../kernel/forwarding.ts'
+import type { Kernel } from '../kernel/index.ts'
+import { onlyLoopback, type Resolver } from '../kernel/resolv.ts'
+import type { Network } from '../model/index.ts'
+import type { BridgeNet, Operation } from '../plan/index.ts'
+import { DEFAULT_LIMITS, type ServiceSpec } from '../relay/engine.ts'
+import { type Committer, NOTHING } from './committer.ts'
+import { type Forwarding, forwardingOf, noteForwarding } from './notes.ts'
+import type { Change, Store } from './store.ts'
+
+export const DEFAULT_NETWORK = 'bridge'
+
+export interface NetworkParts {
+  readonly store: Store
+  readonly committer: Committer
+  readonly kernel: Kernel
+  readonly resolver: Resolver
+  readonly families: readonly (4 | 6)[]
+  readonly kernelPath: boolean
+  readonly log: Logger
+}
+
+export const bridgeNetOf = (network: Network): BridgeNet => ({
+  bridge: network.bridge,
+  subnet4: network.subnet4,
+  subnet6: network.subnet6,
+})
+
+/** Relay services that bring a loopback resolver of this host to a network's gateway address. */
+export const dnsServices = (network: Network, resolver: Resolver): readonly ServiceSpec[] => {
+  const [server = '127.0.0.1'] = resolver.nameservers
+  if (network.gateway4 === null || !onlyLoopback(resolver)) return []
+  const address = network.gateway4
+  return (['udp', 'tcp'] as const).map(protocol => ({
+    id: `dns-${protocol}-${network.name}`,
+    protocol,
+    addresses: [address],
+    ports: { first: 53, last: 53 },
+    target: { address: server },
+    targetPorts: { first: 53, last: 53 },
+    limits: { ...DEFAULT_LIMITS, flowTimeout: 10_000 },
+  }))
+}
+
+export class Networks {
+  readonly #parts: NetworkParts
+  #making: Promise<Network> | undefined
+
+  constructor(parts: NetworkParts) {
+    this.#parts = parts
+  }
+
+  ensureDefault(): Promise<Network> {
+    const there = this.#parts.store.state.networks.get(DEFAULT_NETWORK)
+    if (there !== undefined) return Promise.resolve(there)
+    this.#making ??= this.#create().finally(() => {
+      this.#making = undefined
+    })
+    return this.#making
+  }
+
+  /** After a restart: the devices, as the store says. The table and forwarding come after them (restore.ts). */
+  async restore(): Promise<void> {
+    const { store, kernel } = this.#parts
+    const there = new Set((await kernel.links.list()).map(link => link.name))
+    for (const network of store.state.networks.values())
+      if (!there.has(network.bridge)) await this.#createBridge(network)
+  }
+
+  /** Turns forwarding on for interfaces that have appeared since; their names go into the table with the change. */
+  async refreshForwarding(): Promise<void> {
+    if (this.#parts.store.state.networks.size > 0) await this.#withForwarding([], [])
+  }
+
+  /** Removes devices and undoes sysctls; the table and the relay are somebody else's to end. */
+  async removeAll(): Promise<void> {
+    const { store, kernel } = this.#parts
+    await restoreForwarding(kernel.sysctl, forwardingOf(store).changes)
+    for (const network of store.state.networks.values()) await kernel.links.remove(network.bridge)
+  }
+
+  async #create(): Promise<Network> {
+    const { committer, kernel, kernelPath, resolver, log } = this.#parts
+    const network = await this.#choose()
+    await this.#createBridge(network)
+    try {
+      await this.#withForwarding(kernelPath ? [{ op: 'add-network', net: bridgeNetOf(network) }] : [], [
+        { put: 'networks', id: network.name, value: network },
+      ])
+    } catch (error) {
+      await kernel.links.remove(network.bridge)
+      throw error
+    }
+    await committer
+      .submit({ ...NOTHING, open: dnsServices(network, resolver) })
+      // Most likely a resolver that already listens on every address, the gateway's included: then all is well.
+      .catch(error => log.warn({ err: error }, 'DNS is not carried from the gateway address'))
+    log.info({ network: network.name, bridge: network.bridge, subnet4: network.subnet4 }, 'network made')
+    return network
+  }
+
+  /** Commits the change given together with the forwarding that it needs; undoes the sysctls when it fails. */
+  async #withForwarding(operations: readonly Operation[], changes: readonly Change[]): Promise<void> {
+    const { store, committer, kernel, kernelPath } = this.#parts
+    const before = forwardingOf(store)
+    // Without the table nothing could keep the opened interfaces from forwarding for strangers.
+    const names = kernelPath
+      ? (await kernel.links.list()).map(link => link.name).filter(name => name !== 'lo')
+      : []
+    const opening = await openForwarding(kernel.sysctl, names)
+    const nothingOpened = opening.changes.length === 0
+    if (nothingOpened && changes.length === 0) return
+    const after: Forwarding = {
+      changes: [...before.changes, ...opening.changes],
+      opened: {
+        4: [...new Set([...before.opened[4], ...opening.opened[4]])],
+        6: [...new Set([...before.opened[6], ...opening.opened[6]])],
+      },
+    }
+    try {
+      await committer.submit({
+        ...NOTHING,
+        operations: nothingOpened
+          ? operations
+          : [...operations, { op: 'set-opened', before: before.opened, after: after.opened }],
+        changes: nothingOpened ? changes : [...changes, noteForwarding(after)],
+      })
+    } catch (error) {
+      await restoreForwarding(kernel.sysctl, opening.changes)
+      throw error
+    }
+  }
+
+  /** An unused bridge name, a /16 that overlaps nothing this host knows, a ULA /64 (RFC 4193). */
+  async #choose(): Promise<Network> {
+    const { links } = this.#parts.kernel
+    const names = new Set((await links.list()).map(link => link.name))
+    let bridge = 'portctl0'
+    for (let i = 1; names.has(bridge); i++) bridge = `portctl${i}`
+    const occupied = await links.occupied()
+    const pool4 = choosePool(occupied)
+    const pool6 = this.#parts.families.includes(6) ? choosePool6(occupied) : null
+    return {
+      id: randomBytes(6).toString('hex'),
+      name: DEFAULT_NETWORK,
+      driver: 'bridge',
+      bridge,
+      subnet4: formatCidr(pool4),
+      gateway4: gatewayOf(pool4),
+      subnet6: pool6 && formatCidr(pool6),
+      gateway6: pool6 && gatewayOf(pool6),
+    }
+  }
+
+  async #createBridge(network: Network): Promise<void> {
+    const { links, sysctl } = this.#parts.kernel
+    const addresses = [
+      [network.gateway4, network.subnet4],
+      [network.gateway6, network.subnet6],
+    ].flatMap(([gateway, subnet]) => (gateway && subnet ? [`${gateway}/${parseCidr(subnet).prefix}`] : []))
+    await links.createBridge({
+      name: network.bridge,
+      owner: network.id,
+      mac: macFromIpv4(parseInterfaceAddress(addresses[0] as string).address),
+      addresses,
+    })
+    await sysctl.write([{ key: `net/ipv4/conf/${network.bridge}/route_localnet`, value: '1' }])
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Which host ports portctl itself has given out, so that a conflict between publications is found, with its
+ * owner, before anything is changed. Foreign owners are found by bind(2) in the relay.
+ *
+ * Rules (docker's, reference: moby portallocator): books are per protocol and family; a wildcard conflicts with
+ * every address of its family, an address with itself and the wildcard; IPv4 and IPv6 are independent.
+ *
+ * A claim is made before the transaction that needs it is submitted and released when that fails or when the
+ * removal is done: two requests in flight can never hold the same port.
+ */
+import type { PortRange, Protocol } from '../core/address.ts'
+
+export interface Claim {
+  /** Publication id. */
+  readonly id: string
+  readonly protocol: Protocol
+  readonly addresses: readonly string[]
+  readonly ports: PortRange
+}
+
+const isWildcard = (address: string) => address === '0.0.0.0' || address === '::'
+const isV6 = (address: string) => address.includes(':')
+
+const addressesMeet = (a: string, b: string) =>
+  isV6(a) === isV6(b) && (a === b || isWildcard(a) || isWildcard(b))
+
+const meet = (a: Claim, b: Claim) =>
+  a.protocol === b.protocol &&
+  a.ports.first <= b.ports.last &&
+  b.ports.first <= a.ports.last &&
+  a.addresses.some(x => b.addresses.some(y => addressesMeet(x, y)))
+
+export class PortBook {
+  readonly #byId = new Map<string, Claim>()
+  /** Single ports by number: the common case is O(1) however many there are. */
+  readonly #singles = new Map<number, Set<Claim>>()
+  readonly #ranges = new Set<Claim>()
+
+  /** The first claim that stands in the way, or undefined. */
+  conflict(wanted: Claim): Claim | undefined {
+    for (const range of this.#ranges) if (meet(range, wanted)) return range
+    const { first, last } = wanted.ports
+    if (last - first < this.#singles.size) {
+      for (let port = first; port <= last; port++)
+        for (const claim of this.#singles.get(port) ?? []) if (meet(claim, wanted)) return claim
+      return undefined
+    }
+    for (const [port, claims] of this.#singles)
+      if (port >= first && port <= last) for (const claim of claims) if (meet(claim, wanted)) return claim
+    return undefined
+  }
+
+  claim(claim: Claim): void {
+    this.#byId.set(claim.id, claim)
+    if (claim.ports.first !== claim.ports.last) {
+      this.#ranges.add(claim)
+      return
+    }
+    const port = claim.ports.first
+    const there = this.#singles.get(port)
+    if (there === undefined) this.#singles.set(port, new Set([claim]))
+    else there.add(claim)
+  }
+
+  release(id: string): void {
+    const claim = this.#byId.get(id)
+    if (claim === undefined) return
+    this.#byId.delete(id)
+    this.#ranges.delete(claim)
+    const there = this.#singles.get(claim.ports.first)
+    there?.delete(claim)
+    if (there?.size === 0) this.#singles.delete(claim.ports.first)
+  }
+}

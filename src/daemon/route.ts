@@ -1,0 +1,121 @@
+/**
+ * Which way a publication goes (DESIGN: "Which way a packet goes"): from what was asked and what is there, to
+ * the relay's service and the kernel's forward. Pure, and used alike when publishing, when starting up and when
+ * reconciling, so that the three can't disagree.
+ *
+ * The relay listens in every case; on the kernel path it serves what the kernel can't carry (`[::1]`, an IPv6
+ * client of an IPv4-only container) and takes over when somebody flushes the rules.
+ */
+import { contains, familyOf, parseCidr } from '../core/address.ts'
+import type { Container, Network, Publication } from '../model/index.ts'
+import type { Forward } from '../plan/index.ts'
+import { DEFAULT_LIMITS, type RelayTarget, type ServiceSpec } from '../relay/engine.ts'
+
+export interface Surroundings {
+  readonly containers: ReadonlyMap<string, Container>
+  readonly networks: ReadonlyMap<string, Network>
+  /** Whether nftables can be used here at all. */
+  readonly kernelPath: boolean
+}
+
+export interface Route {
+  readonly service: ServiceSpec | null
+  readonly forward: Forward | null
+  /** The container that answers, if it is one of ours. */
+  readonly container: Container | null
+  /** As `ls` prints it. */
+  readonly target: string
+}
+
+interface Destination {
+  readonly relay: RelayTarget | null
+  /** Addresses that the kernel can translate to. */
+  readonly kernel: { readonly 4?: string; readonly 6?: string }
+  readonly container: Container | null
+  readonly text: string
+}
+
+const bare = (cidr: string | null | undefined) => cidr?.replace(/\/.*/, '')
+
+const containerDestination = (container: Container): Destination => {
+  const endpoint = container.endpoints[0]
+  const v4 = bare(endpoint?.ipv4)
+  const v6 = bare(endpoint?.ipv6)
+  const [address, alternative] = v4 === undefined ? [v6, undefined] : [v4, v6]
+  return {
+    // Without a network the container's own loopback is all there is.
+    relay:
+      address === undefined
+        ? { address: '127.0.0.1', alternative: '::1', netns: container.netns }
+        : { address, ...(alternative === undefined ? {} : { alternative }) },
+    kernel: { ...(v4 === undefined ? {} : { 4: v4 }), ...(v6 === undefined ? {} : { 6: v6 }) },
+    container,
+    text: address ?? `netns:${container.name}`,
+  }
+}
+
+/** An address on one of our bridges is a container's: the kernel may carry it. */
+const onOurBridge = (address: string, networks: Iterable<Network>): boolean => {
+  for (const { subnet4, subnet6 } of networks)
+    for (const subnet of [subnet4, subnet6])
+      if (subnet !== null && contains(parseCidr(subnet), address)) return true
+  return false
+}
+
+const destination = (publication: Publication, around: Surroundings): Destination => {
+  const { target } = publication
+  switch (target.kind) {
+    case 'container': {
+      const container = around.containers.get(target.container)
+      if (container === undefined) return { relay: null, kernel: {}, container: null, text: target.container }
+      return containerDestination(container)
+    }
+    case 'address': {
+      const { address } = target
+      const kernel = onOurBridge(address, around.networks.values()) ? { [familyOf(address)]: address } : {}
+      return { relay: { address }, kernel, container: null, text: address }
+    }
+    case 'pid': {
+      const relay = { address: '127.0.0.1', alternative: '::1', netns: `/proc/${target.pid}/ns/net` }
+      return { relay, kernel: {}, container: null, text: `pid:${target.pid}` }
+    }
+    case 'netns': {
+      const relay = { address: '127.0.0.1', alternative: '::1', netns: target.path }
+      return { relay, kernel: {}, container: null, text: `netns:${target.name ?? target.path}` }
+    }
+    default:
+      return target satisfies never
+  }
+}
+
+const forwardOf = (publication: Publication, to: Destination['kernel']): Forward | null => {
+  const usable = publication.hostIps.some(ip => to[familyOf(ip)] !== undefined)
+  if (!usable) return null
+  return {
+    publication: publication.id,
+    protocol: publication.protocol,
+    hostIps: publication.hostIps,
+    ports: { first: publication.hostPort, last: publication.hostPortEnd },
+    to,
+    toPorts: { first: publication.targetPort, last: publication.targetPortEnd },
+  }
+}
+
+export const routeOf = (publication: Publication, around: Surroundings): Route => {
+  const { relay, kernel, container, text } = destination(publication, around)
+  const forward = publication.via === 'relay' || !around.kernelPath ? null : forwardOf(publication, kernel)
+  const { protocol } = publication
+  const service: ServiceSpec | null =
+    protocol === 'sctp'
+      ? null
+      : {
+          id: publication.id,
+          protocol,
+          addresses: publication.hostIps,
+          ports: { first: publication.hostPort, last: publication.hostPortEnd },
+          target: publication.via === 'kernel' ? null : relay,
+          targetPorts: { first: publication.targetPort, last: publication.targetPortEnd },
+          limits: DEFAULT_LIMITS,
+        }
+  return { service, forward, container, target: text }
+}
