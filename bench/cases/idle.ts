@@ -6,23 +6,31 @@ import { run } from '../lab/process.ts'
 import { agentIn } from '../loads/agent.ts'
 import { dockerProxy } from '../peers/docker-proxy.ts'
 import { nginx } from '../peers/nginx.ts'
-import { published, type Running } from '../peers/peer.ts'
+import { type Peer, published, type Running } from '../peers/peer.ts'
 import { portctlRelay } from '../peers/portctl.ts'
 import type { Case, Contestant } from './case.ts'
 
-/** A proxied connection takes two descriptors; some are needed for the rest. */
-const idleConnections = async (): Promise<number> => {
-  const limit = Number(await run(null, ['bash', '-c', 'ulimit -Hn']))
-  return Math.min(20_000, Math.floor((limit - 1000) / 2))
+/** Descriptors that an idle connection takes: docker-proxy keeps a pipe for each direction (Go's io.Copy). */
+const PEERS: ReadonlyMap<Peer, number> = new Map([
+  [portctlRelay, 2],
+  [dockerProxy, 6],
+  [nginx, 2],
+])
+
+interface Idle {
+  readonly peer: Running
+  /** As many as the descriptor limit allows, some left for the rest. */
+  readonly count: number
 }
 
-const fresh = async (laboratory: Laboratory, suffix: string): Promise<readonly Running[]> => {
-  const all: Running[] = []
-  for (const peer of [portctlRelay, dockerProxy, nginx]) {
+const fresh = async (laboratory: Laboratory, suffix: string): Promise<readonly Idle[]> => {
+  const limit = Number(await run(null, ['bash', '-c', 'ulimit -Hn']))
+  const all: Idle[] = []
+  for (const [peer, descriptors] of PEERS) {
     const running = await laboratory.fresh(peer, `${peer.name.replaceAll(' ', '-')}-${suffix}`)
     if (running === null) continue
     await agentIn(running.world.container).echo({ port: BACKEND.echo })
-    all.push(running)
+    all.push({ peer: running, count: Math.min(20_000, Math.floor((limit - 1000) / descriptors)) })
   }
   return all
 }
@@ -32,12 +40,14 @@ export const idleMemory: Case = {
   words: ['idle', 'memory'],
   title: 'Memory of an idle connection',
   method:
-    'Anonymous memory of the proxy’s processes before and after 9,500 connections (20,000 where the descriptor limit allows) that passed one byte each way and then stay idle, divided by their number',
-  metrics: { bytes: { title: 'Userland memory a connection', unit: 'B', better: 'lower', plot: true } },
+    'Growth of the anonymous memory of the proxy’s processes over connections that passed one byte each way and then stay idle, divided by their number: 20,000, or as many as the descriptor limit allows',
+  metrics: {
+    bytes: { title: 'Userland memory a connection', unit: 'B', better: 'lower', plot: true },
+    count: { title: 'Connections held', unit: '', better: 'higher' },
+  },
   contestants: async laboratory => {
-    const count = await idleConnections()
     return (await fresh(laboratory, 'idle')).map(
-      (peer): Contestant => ({
+      ({ peer, count }): Contestant => ({
         series: peer.name,
         once: true,
         measure: async () => {
@@ -49,7 +59,7 @@ export const idleMemory: Case = {
           await client.hold({ ...published('echo'), count })
           const bytes = (memory(pids, 'Anonymous') - before) / count
           await client.release({})
-          return { bytes }
+          return { bytes, count }
         },
       }),
     )
@@ -68,10 +78,10 @@ export const idleLatency: Case = {
     p99: { title: 'p99', unit: 'ms', better: 'lower' },
   },
   contestants: async laboratory => {
-    const count = await idleConnections()
     const quiet = await fresh(laboratory, 'quiet')
     const crowded = await fresh(laboratory, 'crowded')
-    for (const peer of crowded) await agentIn(peer.world.client).hold({ ...published('echo'), count })
+    for (const { peer, count } of crowded)
+      await agentIn(peer.world.client).hold({ ...published('echo'), count })
     const contestant = (peer: Running, x: number): Contestant => ({
       series: peer.name,
       x,
@@ -79,6 +89,9 @@ export const idleLatency: Case = {
         ...(await agentIn(peer.world.client).firstByte({ ...published('echo'), count: 500 })),
       }),
     })
-    return [...quiet.map(peer => contestant(peer, 1)), ...crowded.map(peer => contestant(peer, count))]
+    return [
+      ...quiet.map(({ peer }) => contestant(peer, 1)),
+      ...crowded.map(({ peer, count }) => contestant(peer, count)),
+    ]
   },
 }
