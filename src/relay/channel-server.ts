@@ -9,7 +9,7 @@
  * before it, so a restarted control needs no goodbye from the dead one. Calls that the dead one sent and that were
  * accepted run to their end, before those of the new one. The end of a connection changes nothing in the engine.
  */
-import { unlinkSync } from 'node:fs'
+import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { asPortctlError, PortctlError } from '../core/errors.ts'
 import { type Call, type Calls, type Hello, onMessage, type Request, writeMessage } from './channel.ts'
@@ -101,7 +101,8 @@ const claim = async (server: Server, path: string): Promise<void> => {
   try {
     await listen(server, path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw failed(path, error)
+    const replaceable = lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !replaceable) throw failed(path, error)
     if (await answers(path)) throw PortctlError.of('relay-running', { path })
     try {
       unlinkSync(path)

@@ -25,14 +25,14 @@ interface Chosen {
   readonly fallback?: string
 }
 
-const chooseEngine = async (name: string, workers: number): Promise<Chosen> => {
+const chooseEngine = async (log: Logger, name: string, workers: number): Promise<Chosen> => {
   const portable = { program: process.argv[1] ?? '' }
   if (name === 'node') return { engine: createNodeEngine(portable), workers: 0 }
   if (name !== 'splice') throw PortctlError.of('usage', { what: `no engine is called '${name}'` })
   try {
     // Imported late: koffi is loaded with it, and a machine for which it has no binary must still get a relay.
     const { createSpliceEngine } = await import('./splice/index.ts')
-    return { engine: await createSpliceEngine({ workers }), workers }
+    return { engine: await createSpliceEngine({ workers, log: line => log.warn(line) }), workers }
   } catch (error) {
     const { code, message } = asPortctlError(error)
     if (code !== 'libc-unavailable') throw error
@@ -91,7 +91,7 @@ const main = async (): Promise<void> => {
   }
   process.on('uncaughtException', error => die(error, 'relay crashed'))
   try {
-    await serve(log, values.socket, await chooseEngine(values.engine, Number(values.workers)))
+    await serve(log, values.socket, await chooseEngine(log, values.engine, Number(values.workers)))
     tell(readyFd, {})
   } catch (error) {
     tell(readyFd, asPortctlError(error).toJSON())

@@ -13,6 +13,7 @@
  *     (udp-listener.ts);
  *   - a peer's RST is not noticed while that peer is not being read because of back-pressure (connection.ts).
  */
+import { setImmediate } from 'node:timers/promises'
 import { PortctlError } from '../../core/errors.ts'
 import type { Engine, ServiceSpec } from '../engine.ts'
 import { Agents } from './agents.ts'
@@ -71,8 +72,9 @@ export const createNodeEngine = ({ program }: NodeEngineOptions): Engine => {
     retarget: async (id, target) => {
       const service = services.get(id)
       if (service === undefined) throw PortctlError.of('internal', { what: `no service ${id} is open` })
-      // One turn of the event loop: datagrams that the kernel has taken already belong to the old target.
-      await new Promise(resolve => setImmediate(resolve))
+      // A whole turn of the event loop: datagrams that the kernel has taken already belong to the old target.
+      await setImmediate()
+      await setImmediate()
       service.retarget(target)
     },
     services: async () => [...services.values()].map(service => service.spec),
