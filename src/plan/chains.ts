@@ -162,10 +162,11 @@ export const CHAINS: readonly Chain[] = [
     base: base('filter', 'forward', 0),
     rules: [
       rule('known flows', has(ct('state'), ['established', 'related']), ACCEPT),
+      // Seen here only on machines with br_netfilter.
+      rule('same network', is(concat(IN, OUT), '@same_bridge'), ACCEPT),
       // Out of window, hence not translated back: it would leave with the container's own address.
       rule('untranslatable', is(IN, '@bridges'), has(ct('state'), 'invalid'), DROP),
       rule('published', has(ct('status'), 'dnat'), ACCEPT),
-      rule('same network', is(concat(IN, OUT), '@same_bridge'), ACCEPT),
       rule('unpublished', is(OUT, '@bridges'), DROP),
       ...FAMILIES.map(family =>
         rule(
@@ -183,7 +184,15 @@ export const CHAINS: readonly Chain[] = [
     base: base('nat', 'postrouting', 100),
     rules: [
       rule('leaving', is(IN, '@bridges'), isNot(OUT, '@bridges'), MASQUERADE),
-      rule('hairpin', has(ct('status'), 'dnat'), is(concat(IN, OUT), '@same_bridge'), MASQUERADE),
+      // Back to the network it came from. By address: with br_netfilter such a packet has no input interface here.
+      ...FAMILIES.map(family =>
+        rule(
+          `hairpin, IPv${family}`,
+          has(ct('status'), 'dnat'),
+          is(concat(address(family, 'saddr'), OUT), `@home${family}`),
+          MASQUERADE,
+        ),
+      ),
       rule('from loopback', is(OUT, '@bridges'), is(address(4, 'saddr'), LOOPBACK), MASQUERADE),
     ],
   },

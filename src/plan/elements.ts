@@ -54,11 +54,16 @@ const block = (cidr: string): Json => {
   return prefix(addr, Number(len))
 }
 
+const subnetElements = (family: Family, subnet: Json, bridge: string): readonly Element[] => [
+  { set: `nets${family}`, key: subnet },
+  { set: `home${family}`, key: concat(subnet, bridge) },
+]
+
 export const ofNetwork = ({ bridge, subnet4, subnet6 }: BridgeNet): readonly Element[] => [
   { set: 'bridges', key: bridge },
   { set: 'same_bridge', key: concat(bridge, bridge) },
-  ...(subnet4 === null ? [] : [{ set: 'nets4' as const, key: block(subnet4) }]),
-  ...(subnet6 === null ? [] : [{ set: 'nets6' as const, key: block(subnet6) }]),
+  ...(subnet4 === null ? [] : subnetElements(4, block(subnet4), bridge)),
+  ...(subnet6 === null ? [] : subnetElements(6, block(subnet6), bridge)),
 ]
 
 export const ofOpened = (opened: Opened): readonly Element[] =>

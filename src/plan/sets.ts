@@ -30,6 +30,7 @@ export type SetName =
   | `${PerFamily}${Family}`
   | 'loopback4'
   | `nets${Family}`
+  | `home${Family}`
   | 'bridges'
   | 'same_bridge'
   | `opened${Family}`
@@ -75,6 +76,8 @@ export const SETS: Readonly<Record<SetName, SetShape>> = {
   opened6: { key: 'ifname' },
   nets4: { key: 'ipv4_addr', interval: true },
   nets6: { key: 'ipv6_addr', interval: true },
+  home4: { key: ['ipv4_addr', 'ifname'], interval: true },
+  home6: { key: ['ipv6_addr', 'ifname'], interval: true },
   loopback4: { key: ['ipv4_addr', 'inet_proto', 'inet_service'], interval: true },
   ...perFamily(4),
   ...perFamily(6),
