@@ -122,9 +122,12 @@ const examplesOf = ({ examples }: Verb): string =>
   ['', 'Examples:', ...examples.flatMap(({ command, what }) => [`  # ${what}`, `  ${command}`])].join('\n')
 
 /** A `--` between the operands before a command and the command itself is no part of either. */
-const withoutSeparator = (args: readonly string[], { operands }: Verb): readonly string[] => {
+const withoutSeparator = (args: readonly string[], { name, operands }: Verb): readonly string[] => {
   const at = operands.length - 1
-  return args[at] === '--' ? [...args.slice(0, at), ...args.slice(at + 1)] : args
+  if (args[at] !== '--') return args
+  if (args.length === at + 1)
+    throw PortctlError.of('usage', { what: `missing required argument '${operands[at]?.name}'`, verb: name })
+  return [...args.slice(0, at), ...args.slice(at + 1)]
 }
 
 const usageOf = (error: CommanderError, args: readonly string[]): { what: string; verb?: string } => {

@@ -1,4 +1,4 @@
-import { checkExecutable } from '../executable.ts'
+import { findExecutable } from '../../core/executable.ts'
 import { verb } from '../verb.ts'
 
 export const exec = verb({
@@ -14,7 +14,7 @@ export const exec = verb({
     { command: 'portctl exec web -- curl -s http://127.0.0.1/', what: 'from its own loopback' },
   ],
   async run(env, [name = '', ...command]) {
-    checkExecutable(command[0] as string, env.variables.PATH, env.cwd)
+    findExecutable(command[0] as string, env.variables.PATH, env.cwd)
     const container = await (await env.daemon()).container(name)
     return await env.launch({ container, command })
   },

@@ -1,7 +1,8 @@
 import type { ApiClient } from '../../api/client.ts'
 import type { RunResponse } from '../../api/views.ts'
+import { PortctlError } from '../../core/errors.ts'
+import { findExecutable } from '../../core/executable.ts'
 import type { Env } from '../env.ts'
-import { checkExecutable } from '../executable.ts'
 import { formatJson, publicationLine } from '../output.ts'
 import { verb } from '../verb.ts'
 
@@ -30,7 +31,7 @@ export const run = verb({
     },
   ],
   async run(env, command, { name, network, ip, publish, detach, rm }) {
-    checkExecutable(command[0] as string, env.variables.PATH, env.cwd)
+    findExecutable(command[0] as string, env.variables.PATH, env.cwd)
     const daemon = await env.daemon()
     const answer = await daemon.run({
       ...(name === undefined ? {} : { name }),
@@ -71,8 +72,10 @@ const foreground = async (
     throw error
   }
   await daemon.exited(name, { exitCode: status }).catch((error: unknown) => {
+    // Removed meanwhile, by `rm -f` or because the daemon saw the end before it was told.
+    if (error instanceof PortctlError && error.code === 'container-not-found') return
     // The command's status is what the caller waits for; the daemon finds the process gone by itself.
-    env.note(`portctl: the daemon could not be told that '${name}' ended: ${(error as Error).message}`)
+    env.note(`the daemon could not be told that '${name}' ended: ${(error as Error).message}`)
   })
   return status
 }
