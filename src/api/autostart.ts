@@ -7,14 +7,15 @@
  *
  * Concurrent starts: each command starts a daemon, one of them gets the lock of the run directory (daemon/lock.ts), the
  * others end with `daemon-running`, and their commands wait for the winner's socket, which appears by rename once it is
- * served. `state-in-use` ends the command: that daemon serves another run directory.
+ * served. A holder of the lock that ends instead was being stopped, and the start is tried again. `state-in-use` ends
+ * the command: that daemon serves another run directory.
  */
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, watch, writeSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { type ErrorCode, PortctlError } from '../core/errors.ts'
+import { PortctlError } from '../core/errors.ts'
 import { parseErrorBody, socketPath, unreachable } from './client.ts'
 
 export interface AutostartOptions {
@@ -31,19 +32,25 @@ const READY_FD = 3
 const READY = 'ready'
 /** Milliseconds. A start takes under 400; re-adopting tens of thousands of publications takes longer. */
 const START_TIMEOUT = 30_000
+/** Milliseconds between looks at whether the holder of the lock still lives. */
+const HOLDER_CHECK = 100
 
 /** Resolves when a daemon answers; `true` when it had to be started. */
 export const ensureDaemon = async (options: AutostartOptions): Promise<boolean> => {
   const socket = socketPath(options.runDir)
   if (await answers(socket)) return false
   options.notify(`starting the portctl daemon in the background (log: ${logPath(options.stateDir)})`)
-  try {
-    await startDaemon(options)
-  } catch (error) {
-    if (!hasCode(error, 'daemon-running')) throw error
-    await appearance(socket, options.runDir, error)
+  const deadline = Date.now() + START_TIMEOUT
+  for (;;) {
+    try {
+      await startDaemon(options)
+      return true
+    } catch (error) {
+      if (!(error instanceof PortctlError) || error.code !== 'daemon-running' || Date.now() > deadline)
+        throw error
+      if (await otherServes(socket, options.runDir, error.details.pid, deadline)) return true
+    }
   }
-  return true
 }
 
 export const logPath = (stateDir: string): string => join(stateDir, 'daemon.log')
@@ -57,7 +64,7 @@ export const signalReady = (error?: PortctlError): void => {
     writeSync(fd, `${error === undefined ? READY : JSON.stringify(error)}\n`)
   } catch (cause) {
     // EPIPE: whoever waited has gone, which is no reason for the daemon to end.
-    if (!hasCode(cause, 'EPIPE')) throw cause
+    if ((cause as NodeJS.ErrnoException).code !== 'EPIPE') throw cause
   } finally {
     closeSync(fd)
   }
@@ -78,7 +85,6 @@ const startDaemon = async (options: AutostartOptions): Promise<void> => {
     stdio: ['ignore', output, output, 'pipe'],
   })
   closeSync(output)
-  const ready = child.stdio[READY_FD] as Readable
   const fail = (why: string, cause?: unknown) =>
     PortctlError.of('daemon-start-failed', { why, log }, { cause })
   const ended = new Promise<string>(resolve => {
@@ -87,6 +93,8 @@ const startDaemon = async (options: AutostartOptions): Promise<void> => {
       resolve(signal === null ? `it ended with status ${status}` : `it was killed by ${signal}`),
     )
   })
+  if (child.pid === undefined) throw fail(await ended)
+  const ready = child.stdio[READY_FD] as Readable
   const timer = setTimeout(() => ready.destroy(fail('it did not get ready in time')), START_TIMEOUT)
   try {
     let text = ''
@@ -114,23 +122,43 @@ const answers = (socket: string): Promise<boolean> =>
     })
   })
 
-/** Waits until the daemon that another command is starting serves; throws `otherwise` when it never does. */
-const appearance = async (socket: string, runDir: string, otherwise: unknown): Promise<void> => {
-  const end = new AbortController()
-  const timer = setTimeout(() => end.abort(), START_TIMEOUT)
+/**
+ * Waits for the daemon that holds the lock: `true` once it serves; `false` when it has ended instead (it was on its way
+ * out) or the time is over.
+ */
+const otherServes = async (
+  socket: string,
+  runDir: string,
+  pid: unknown,
+  deadline: number,
+): Promise<boolean> => {
+  const done = new AbortController()
   try {
-    await new Promise<void>((resolve, reject) => {
+    return await new Promise<boolean>((resolve, reject) => {
       const attempt = (): void => {
-        answers(socket).then(yes => yes && resolve(), reject)
+        answers(socket).then(yes => yes && resolve(true), reject)
       }
-      watch(runDir, { signal: end.signal }, attempt).on('error', reject)
-      end.signal.addEventListener('abort', () => reject(otherwise))
+      watch(runDir, { signal: done.signal }, attempt).on('error', reject)
+      // Node can't wait for the end of a process that is not its child.
+      const timer = setInterval(() => {
+        if (Date.now() > deadline || !isAlive(pid)) resolve(false)
+      }, HOLDER_CHECK)
+      done.signal.addEventListener('abort', () => clearInterval(timer))
       // The socket may have appeared before the watch began.
       attempt()
     })
   } finally {
-    clearTimeout(timer)
-    end.abort()
+    done.abort()
+  }
+}
+
+/** `pid` as the error has it: null when the holder has not yet said who it is. */
+const isAlive = (pid: unknown): boolean => {
+  if (typeof pid !== 'number') return false
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 
@@ -143,6 +171,3 @@ const openLog = (stateDir: string): number => {
     throw PortctlError.of('state-unreadable', { path: logPath(stateDir), why }, { cause })
   }
 }
-
-const hasCode = (error: unknown, code: ErrorCode | 'EPIPE'): boolean =>
-  (error as { readonly code?: unknown } | undefined)?.code === code
