@@ -65,7 +65,7 @@ const serve = async (log: Logger, path: string, chosen: Chosen): Promise<void> =
   process.once('SIGTERM', () => void engine.shutdown().finally(() => end('SIGTERM')))
   if (fallback !== undefined)
     log.warn({ reason: fallback }, 'the splice engine cannot run; the portable one serves')
-  log.info({ ...hello, socket: path }, 'relay ready')
+  log.info({ version: hello.version, engine: hello.engine, workers, socket: path }, 'relay ready')
 }
 
 const main = async (): Promise<void> => {

@@ -33,7 +33,7 @@ export const runAgent = (): void => {
   }
 
   const connectTcp = (id: number, address: string, port: number): void => {
-    const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true })
+    const socket = connect({ host: address, port, noDelay: true, keepAlive: true, allowHalfOpen: true })
     connecting.set(id, socket)
     // Paused, so that no byte is read here before the socket is handed over.
     socket.pause()

@@ -14,7 +14,7 @@ export type DialTcp = (
 ) => Cancel
 
 const connectHere = (host: string, port: number, report: (outcome: Dialled<Socket>) => void): Cancel => {
-  const socket = connect({ host, port, noDelay: true, allowHalfOpen: true })
+  const socket = connect({ host, port, noDelay: true, keepAlive: true, allowHalfOpen: true })
   const failed = (error: NodeJS.ErrnoException): void => report({ errno: error.code ?? error.message })
   socket.pause()
   socket.once('error', failed)

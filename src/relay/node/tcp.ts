@@ -86,7 +86,7 @@ export const openTcpService = async (
 
   const listen = (endpoint: Endpoint): Promise<Server> =>
     new Promise((resolve, reject) => {
-      const options = { allowHalfOpen: true, pauseOnConnect: true, noDelay: true }
+      const options = { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true }
       const server = createServer(options, client => accept(client, endpoint.targetPort))
       server.once('error', error => reject(listenError(error, spec, endpoint)))
       server.listen({ host: endpoint.address, port: endpoint.port, ipv6Only: true, backlog: BACKLOG }, () => {
