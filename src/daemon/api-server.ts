@@ -165,7 +165,7 @@ const toPortctlError = (thrown: unknown): PortctlError => {
 export const listenOn = async (app: FastifyInstance, runDir: string): Promise<() => Promise<void>> => {
   const path = socketPath(runDir)
   const unnamed = `${path}.${process.pid}`
-  await app.listen({ path: unnamed })
+  await app.listen({ path: unnamed, listenTextResolver: () => `API on ${path}` })
   await chmod(unnamed, SOCKET_MODE)
   await rename(unnamed, path)
   return async () => {
