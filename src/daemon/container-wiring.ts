@@ -9,6 +9,7 @@ import type { Kernel } from '../kernel/index.ts'
 import { netnsIdentity, netnsPath, pidsInNetns } from '../kernel/netns.ts'
 import { formatResolvConf, onlyLoopback, type Resolver } from '../kernel/resolv.ts'
 import type { Container, Network } from '../model/index.ts'
+import type { Logger } from './logging.ts'
 import type { Wiring } from './notes.ts'
 
 export const wiringOf = ({ id, name, endpoints }: Container): Wiring => ({
@@ -68,12 +69,16 @@ export const wire = async (
 }
 
 /** Also ends whatever still runs inside: a namespace without a name would otherwise live on with it. */
-export const unwire = async (wiring: Wiring, kernel: Kernel, runDir: string): Promise<void> => {
+export const unwire = async (wiring: Wiring, kernel: Kernel, runDir: string, log: Logger): Promise<void> => {
   await killInside(wiring.namespace)
   for (const link of wiring.links) await kernel.links.remove(link)
   await kernel.netns.remove(wiring.namespace)
   // Their addresses will be somebody else's: no flow may outlive them.
-  await kernel.conntrack.flush([], wiring.addresses)
+  await kernel.conntrack
+    .flush([], wiring.addresses)
+    .catch(err =>
+      log.warn({ err, container: wiring.id }, 'flows of a removed container could not be flushed'),
+    )
   rmSync(filesOf(runDir, wiring.id), { recursive: true, force: true })
 }
 

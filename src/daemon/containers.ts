@@ -171,7 +171,7 @@ export class Containers {
 
   /** Removes it with every publication that leads to it. */
   async remove(ref: string, force: boolean): Promise<void> {
-    const { store, committer, kernel, publisher, runDir } = this.#parts
+    const { store, committer, kernel, publisher, runDir, log } = this.#parts
     const container = this.get(ref)
     if (container.status === 'running' && !force)
       throw PortctlError.of('container-running', { name: container.name })
@@ -185,7 +185,7 @@ export class Containers {
       changes: [...removals.changes, { delete: 'containers', id: container.id }, notePending(wiring)],
     })
     publisher.forget(leading)
-    await unwire(wiring, kernel, runDir)
+    await unwire(wiring, kernel, runDir, log)
     rmSync(this.#logFile(container.id), { force: true })
     await store.commit([dropPending(container.id)])
   }
@@ -198,11 +198,13 @@ export class Containers {
         { container: wiring.id, namespace: wiring.namespace },
         'clearing a container that was half made',
       )
-      await unwire(wiring, kernel, runDir)
+      await unwire(wiring, kernel, runDir, log)
       await store.commit([dropPending(wiring.id)])
     }
     for (const container of [...store.state.containers.values()])
-      await wire(container, store.state.networks, kernel, runDir, resolver)
+      await wire(container, store.state.networks, kernel, runDir, resolver).catch(err =>
+        log.error({ err, container: container.name }, 'a container could not be put back on its network'),
+      )
     await this.#look()
     this.#watch = setInterval(
       () => void this.#look().catch(err => log.error({ err }, 'watching containers')),
@@ -279,7 +281,7 @@ export class Containers {
   }
 
   async #make(container: Container): Promise<void> {
-    const { store, kernel, resolver, runDir } = this.#parts
+    const { store, kernel, resolver, runDir, log } = this.#parts
     const { id } = container
     const wiring = wiringOf(container)
     // Before the note: a namespace that somebody else made must never be cleared away as ours.
@@ -290,7 +292,7 @@ export class Containers {
       await wire(container, store.state.networks, kernel, runDir, resolver)
       await store.commit([{ put: 'containers', id, value: container }, dropPending(id)])
     } catch (error) {
-      await unwire(wiring, kernel, runDir)
+      await unwire(wiring, kernel, runDir, log)
       await store.commit([dropPending(id)])
       throw error
     }

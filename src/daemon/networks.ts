@@ -20,7 +20,7 @@ import type { Network } from '../model/index.ts'
 import type { BridgeNet, Operation } from '../plan/index.ts'
 import { DEFAULT_LIMITS, type ServiceSpec } from '../relay/engine.ts'
 import { type Committer, NOTHING } from './committer.ts'
-import { type Forwarding, forwardingOf, noteForwarding } from './notes.ts'
+import { dropForwarding, type Forwarding, forwardingOf, noteForwarding } from './notes.ts'
 import type { Change, Store } from './store.ts'
 
 export const DEFAULT_NETWORK = 'bridge'
@@ -87,11 +87,15 @@ export class Networks {
     if (this.#parts.store.state.networks.size > 0) await this.#withForwarding([], [])
   }
 
-  /** Removes devices and undoes sysctls; the table and the relay are somebody else's to end. */
+  /** Removes devices and records, undoes sysctls; the table and the relay are somebody else's to end. */
   async removeAll(): Promise<void> {
     const { store, kernel } = this.#parts
     await restoreForwarding(kernel.sysctl, forwardingOf(store).changes)
     for (const network of store.state.networks.values()) await kernel.links.remove(network.bridge)
+    await store.commit([
+      ...[...store.state.networks.keys()].map(id => ({ delete: 'networks' as const, id })),
+      dropForwarding(),
+    ])
   }
 
   async #create(): Promise<Network> {

@@ -50,3 +50,5 @@ export const noteForwarding = (value: Forwarding): Change => ({
   id: FORWARDING,
   value: forwarding.parse(value),
 })
+
+export const dropForwarding = (): Change => ({ delete: 'meta', id: FORWARDING })
