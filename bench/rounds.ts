@@ -2,7 +2,8 @@
  * Interleaving: A B C, B C A, C A B, … Whatever drifts on the machine meets every contestant alike, and a ratio is taken
  * within a round, between samples that are seconds apart.
  */
-import type { Case } from './cases/case.ts'
+import { ExecaError } from 'execa'
+import type { Case, Contestant } from './cases/case.ts'
 import type { Laboratory } from './lab/laboratory.ts'
 
 export interface Measured {
@@ -10,6 +11,8 @@ export interface Measured {
   readonly x?: number
   /** Samples by metric, in the order of the rounds. */
   readonly samples: Readonly<Record<string, readonly number[]>>
+  /** Why there are no more samples than these. */
+  readonly failed?: string
 }
 
 export const runCase = async (
@@ -18,26 +21,48 @@ export const runCase = async (
   rounds: number,
   progress: (done: number, of: number, now: string) => void,
 ): Promise<readonly Measured[]> => {
-  const contestants = await one.contestants(laboratory)
-  const all = contestants.map(c => ({ contestant: c, samples: {} as Record<string, number[]> }))
-  const total = all.length + (rounds - 1) * contestants.filter(c => c.once !== true).length
+  const entries = (await one.contestants(laboratory)).map(entry)
+  const total = entries.length + (rounds - 1) * entries.filter(e => e.contestant.once !== true).length
   let done = 0
   for (let round = 0; round < rounds; round++) {
-    for (let i = 0; i < all.length; i++) {
-      const entry = all[(i + round) % all.length]
-      if (entry === undefined) continue
-      const { contestant, samples } = entry
-      if (contestant.once === true && round > 0) continue
-      progress(done++, total, label(contestant.series, contestant.x))
-      for (const [metric, value] of Object.entries(await contestant.measure())) {
-        samples[metric] ??= []
-        samples[metric].push(value)
-      }
+    for (const next of rotated(entries, round)) {
+      if (next.failed !== undefined || (next.contestant.once === true && round > 0)) continue
+      progress(done++, total, label(next.contestant.series, next.contestant.x))
+      await sample(next)
     }
   }
-  return all.map(({ contestant: { series, x }, samples }) =>
-    x === undefined ? { series, samples } : { series, x, samples },
-  )
+  return entries.map(({ contestant: { series, x }, samples, failed }) => ({
+    series,
+    ...(x === undefined ? {} : { x }),
+    samples,
+    ...(failed === undefined ? {} : { failed }),
+  }))
+}
+
+interface Entry {
+  readonly contestant: Contestant
+  readonly samples: Record<string, number[]>
+  failed?: string
+}
+
+const entry = (contestant: Contestant): Entry => ({ contestant, samples: {} })
+
+/** One that fails is out of the case, with its reason; the others' samples are still good. */
+const sample = async (one: Entry): Promise<void> => {
+  try {
+    for (const [metric, value] of Object.entries(await one.contestant.measure())) {
+      one.samples[metric] ??= []
+      one.samples[metric].push(value)
+    }
+  } catch (error) {
+    const said = error instanceof ExecaError ? String(error.stderr) : String(error)
+    one.failed = said.split('\n', 1)[0] ?? said
+  }
+}
+
+const rotated = <T>(all: readonly T[], by: number): readonly T[] => {
+  const from = by % Math.max(1, all.length)
+  return [...all.slice(from), ...all.slice(0, from)]
 }
 
 export const label = (series: string, x: number | undefined): string =>

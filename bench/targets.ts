@@ -115,9 +115,9 @@ export const judge = (cases: readonly CaseResult[], targets = TARGETS): readonly
     const measured = cases.find(c => c.name === target.case)?.measured ?? []
     const samples = (name: string): readonly number[] | undefined =>
       measured.find(m => label(m.series, m.x) === name)?.samples[target.metric]
-    const of = samples(target.of)
-    const against = target.against === null ? of?.map(() => 1) : samples(target.against)
-    if (of === undefined || against === undefined) return []
+    const of = samples(target.of) ?? []
+    const against = target.against === null ? of.map(() => 1) : (samples(target.against) ?? [])
+    if (of.length === 0 || against.length === 0) return []
     const { median, min, max } = summarise(ratios(of, against))
     const share = target.is === '>=' ? median / target.value : target.value / median
     return [{ target, median, min, max, met: share >= 1, share }]

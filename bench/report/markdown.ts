@@ -53,6 +53,9 @@ const section = (one: CaseResult): string[] => {
       m => `| ${label(m.series, m.x)} | ${used.map(([key]) => cell(m, key)).join(' | ')} |`,
     ),
     '',
+    ...one.measured.flatMap(m =>
+      m.failed === undefined ? [] : [`${label(m.series, m.x)} failed: ${m.failed}`, ''],
+    ),
   ]
 }
 
