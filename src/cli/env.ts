@@ -19,8 +19,8 @@ export interface Env {
   runningDaemon(): ApiClient
   /** Runs a command inside a container, on our stdin, stdout and stderr. */
   readonly launch: Launch
-  /** Resolves when the user or the system asks us to end. */
-  interrupted(): Promise<void>
+  /** Resolves with the first signal that asks us to end; from the call on, such a signal does nothing else. */
+  interrupted(): Promise<NodeJS.Signals>
   readonly variables: NodeJS.ProcessEnv
   readonly cwd: string
   readonly directories: Directories
@@ -64,7 +64,7 @@ export const createEnv = ({ json, quiet }: EnvOptions): Env => {
     launch,
     interrupted: () =>
       new Promise(done => {
-        for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => done())
+        for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, done)
       }),
     variables: process.env,
     cwd: process.cwd(),

@@ -47,6 +47,13 @@ describe('run in the foreground', () => {
     expect(calls.at(-1)).toEqual({ method: 'remove', args: ['web', true] })
   })
 
+  it('leaves no container when it is interrupted before the command starts', async () => {
+    const interrupted = () => Promise.resolve('SIGINT' as const)
+    const { status, calls } = await portctl(['run', '--', 'sh'], { launch, interrupted })
+    expect(status).toBe(130)
+    expect(calls.map(call => call.method)).toEqual(['run', 'remove'])
+  })
+
   it('does not complain when the container is gone by the end, and does when the daemon is', async () => {
     const removed = {
       exited: () => Promise.reject(PortctlError.of('container-not-found', { name: 'web', known: '' })),

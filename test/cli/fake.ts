@@ -71,7 +71,7 @@ export interface Situation {
   /** No daemon answers, and `version` may not start one. */
   readonly noDaemon?: boolean
   readonly launch?: (options: LaunchOptions) => Promise<number>
-  readonly interrupted?: () => Promise<void>
+  readonly interrupted?: () => Promise<NodeJS.Signals>
   readonly variables?: NodeJS.ProcessEnv
 }
 
@@ -131,7 +131,7 @@ export const portctl = async (args: readonly string[], situation: Situation = {}
         runningDaemon: () =>
           situation.noDaemon ? { ...standard, status: () => Promise.reject(unreachable) } : recorder,
         launch: situation.launch ?? (() => Promise.reject(new Error('nothing to launch'))),
-        interrupted: situation.interrupted ?? (() => Promise.resolve()),
+        interrupted: situation.interrupted ?? (() => new Promise(() => undefined)),
         variables: situation.variables ?? { PATH: process.env.PATH, HOME: '/root', GONE: undefined },
         cwd: '/',
         directories: { runDir: '/run/portctl', stateDir: '/var/lib/portctl', distDir: '/nowhere' },

@@ -65,9 +65,10 @@ describe('publish', () => {
 
 describe('publish --foreground', () => {
   const ids = ['3f9c1a2b4d5e']
+  const interrupted = () => Promise.resolve('SIGINT' as const)
 
   it('takes them back when it is interrupted', async () => {
-    const { status, stdout, calls } = await portctl(['publish', '8080:80', '--foreground'])
+    const { status, stdout, calls } = await portctl(['publish', '8080:80', '--foreground'], { interrupted })
     expect(calls.map(call => call.method)).toEqual(['publish', 'hold', 'unpublish'])
     expect(calls.at(-1)?.args).toEqual([{ refs: ids }])
     expect({ status, stdout }).toEqual({ status: 0, stdout: LINE })
@@ -77,8 +78,7 @@ describe('publish --foreground', () => {
     const service = {
       hold: async () => ({ ended: Promise.resolve('daemon-gone' as const), release: () => undefined }),
     }
-    const interrupted = () => new Promise<void>(() => undefined)
-    const { status, stderr } = await portctl(['publish', '80', '--foreground'], { service, interrupted })
+    const { status, stderr } = await portctl(['publish', '80', '--foreground'], { service })
     expect(status).toBe(1)
     expect(stderr).toContain('[daemon-gone]')
   })

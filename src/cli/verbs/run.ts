@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import type { ApiClient } from '../../api/client.ts'
 import type { RunResponse } from '../../api/views.ts'
 import { PortctlError } from '../../core/errors.ts'
@@ -33,6 +34,8 @@ export const run = verb({
   async run(env, command, { name, network, ip, publish, detach, rm }) {
     findExecutable(command[0] as string, env.variables.PATH, env.cwd)
     const daemon = await env.daemon()
+    let signal: NodeJS.Signals | undefined
+    if (!detach) void env.interrupted().then(first => (signal = first))
     const answer = await daemon.run({
       ...(name === undefined ? {} : { name }),
       ...(network === undefined ? {} : { network }),
@@ -44,6 +47,10 @@ export const run = verb({
       ...(detach ? { env: definedOnly(env.variables), cwd: env.cwd } : {}),
     })
     for (const note of answer.notes) env.note(note)
+    if (signal !== undefined) {
+      await daemon.remove(answer.container.name, true)
+      return 128 + constants.signals[signal]
+    }
     if (!detach) return await foreground(env, daemon, answer, command)
     if (env.json) env.print(formatJson({ ...answer.container, publications: answer.publications }))
     else if (env.quiet) env.print(answer.container.name)
