@@ -12,6 +12,7 @@ import { tcpConnections } from './tcp-connections.ts'
 import { tcpKeepalive } from './tcp-keepalive.ts'
 import { tcpLatency } from './tcp-latency.ts'
 import { tcpLoopback } from './tcp-loopback.ts'
+import { udpLarge, udpMix, udpRoundTrip, udpSmall } from './udp.ts'
 
 export const CASES: readonly Case[] = [
   tcpKeepalive,
@@ -21,6 +22,10 @@ export const CASES: readonly Case[] = [
   tcpBulk4,
   tcpLatency,
   tcpLoopback,
+  udpSmall,
+  udpLarge,
+  udpMix,
+  udpRoundTrip,
   scalePublications,
   range,
   apiRate,

@@ -5,7 +5,7 @@ import { paths } from './paths.ts'
 import { listening, type Netns, start, until } from './process.ts'
 
 /** Ports inside the container. */
-export const BACKEND = { http: 80, bulk: 5201, echo: 7, udp: 9000 } as const
+export const BACKEND = { http: 80, bulk: 5201, echo: 7, udp: 9000, ping: 9001 } as const
 export type Service = keyof typeof BACKEND
 
 const NGINX = `

@@ -44,15 +44,23 @@ export interface Started {
 
 let logs = 0
 
-/** Starts a long-lived command; its output goes to a file that an error message names. */
+interface StartOptions {
+  readonly env?: Readonly<Record<string, string>>
+  /** Descriptors from 3 on. */
+  readonly extraFds?: readonly ('pipe' | 'ipc')[]
+  /** `pipe`: the caller reads it. */
+  readonly stdout?: 'log' | 'pipe'
+}
+
+/** Starts a long-lived command; its output goes to a file in the work directory. */
 export const start = (
   netns: Netns,
   command: readonly string[],
-  { env = {}, extraFds = [] }: { env?: Record<string, string>; extraFds?: readonly ('pipe' | 'ipc')[] } = {},
+  { env = {}, extraFds = [], stdout = 'log' }: StartOptions = {},
 ): Started => {
   const log = openSync(join(paths.work, `${logs++}-${command[0]?.replaceAll('/', '_')}.log`), 'a')
   const [file, ...args] = enter(netns, command)
-  const stdio: StdioOptions = ['ignore', log, log, ...extraFds]
+  const stdio: StdioOptions = ['ignore', stdout === 'pipe' ? 'pipe' : log, log, ...extraFds]
   const child = spawn(file, args, { stdio, env: { ...process.env, ...env } })
   closeSync(log)
   const exited = new Promise<void>(resolve => child.once('exit', () => resolve()))

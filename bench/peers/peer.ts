@@ -29,16 +29,20 @@ export interface Peer {
 }
 
 /** Ports on the host. */
-export const PUBLISHED = { http: 8080, bulk: 5201, echo: 7007, udp: 9000 } as const satisfies Record<
-  Service,
-  number
->
+export const PUBLISHED = {
+  http: 8080,
+  bulk: 5201,
+  echo: 7007,
+  udp: 9000,
+  ping: 9001,
+} as const satisfies Record<Service, number>
 
 export const SERVICES = [
   { service: 'http', protocol: 'tcp', port: PUBLISHED.http, to: BACKEND.http },
   { service: 'bulk', protocol: 'tcp', port: PUBLISHED.bulk, to: BACKEND.bulk },
   { service: 'echo', protocol: 'tcp', port: PUBLISHED.echo, to: BACKEND.echo },
   { service: 'udp', protocol: 'udp', port: PUBLISHED.udp, to: BACKEND.udp },
+  { service: 'ping', protocol: 'udp', port: PUBLISHED.ping, to: BACKEND.ping },
 ] as const
 
 /** An ordinary world with its backend running. */
