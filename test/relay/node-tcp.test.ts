@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DEFAULT_LIMITS, type Engine, type ServiceSpec } from '../../src/relay/engine.ts'
@@ -88,6 +89,28 @@ describe('clients beyond the limit', () => {
     await expect.poll(async () => (await counters())?.active).toBe(1)
     await engine.close(['one'])
     await expect.poll(() => clients.every(client => client.closed)).toBe(true)
+  })
+})
+
+describe('a RST that Node does not watch for', () => {
+  it('ends a connection whose client had sent FIN', async () => {
+    await engine.open([service(await backend(socket => socket.resume()))])
+    const client = await dial()
+    client.end('x')
+    await expect.poll(async () => (await counters())?.bytesIn).toBe(1)
+    client.resetAndDestroy()
+    await expect.poll(async () => (await counters())?.active, { timeout: 5_000 }).toBe(0)
+  })
+
+  it('ends a connection that stands still, because the backend reads nothing', async () => {
+    await engine.open([service(await backend(socket => socket.pause()))])
+    const client = await dial()
+    const full = async (): Promise<boolean> =>
+      !client.write(Buffer.alloc(1 << 20)) &&
+      (await Promise.race([once(client, 'drain').then(() => false), sleep(500, true)]))
+    while (!(await full()));
+    client.resetAndDestroy()
+    await expect.poll(async () => (await counters())?.active, { timeout: 5_000 }).toBe(0)
   })
 })
 

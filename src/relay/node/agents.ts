@@ -2,7 +2,7 @@
  * The agents of the portable engine (agent.ts), one for each network namespace in use.
  *
  * Life cycle: started with nsenter(1) by the first connection that needs it, ended when it has not been needed for a
- * minute or at shutdown. An agent that dies fails the requests under way; the next request starts another. The path
+ * minute or at shutdown. When an agent dies, the requests under way go to another one, once. The path
  * of a namespace can come to mean another namespace (a container made anew), so an agent is used only while the
  * path's inode is the one it was started with.
  *
@@ -26,6 +26,8 @@ export type AgentJob = AgentRequest extends infer R
     : never
   : never
 
+const AGENT_DIED = 'ECHILD'
+
 /** Milliseconds. */
 const IDLE = 60_000
 
@@ -45,7 +47,7 @@ class Agent {
     const gone = (): void => {
       clearTimeout(this.#idle)
       ended()
-      for (const report of this.#waiting.values()) report({ errno: 'ECHILD' })
+      for (const report of this.#waiting.values()) report({ errno: AGENT_DIED })
       this.#waiting.clear()
     }
     this.#child.once('exit', gone)
@@ -54,7 +56,7 @@ class Agent {
       const report = this.#waiting.get(response.id)
       this.#waiting.delete(response.id)
       const made = socket as unknown as (Socket & UdpSocket) | undefined
-      if (made === undefined) report?.({ errno: response.error ?? 'ECHILD' })
+      if (made === undefined) report?.({ errno: response.error ?? AGENT_DIED })
       else if (report !== undefined) report({ made })
       else if ('destroy' in made) made.destroy()
       else (made as UdpSocket).close()
@@ -82,6 +84,15 @@ class Agent {
   }
 }
 
+/** Undefined when the namespace can't be looked at: gone, or not ours to see. */
+const inodeOf = (path: string): bigint | undefined => {
+  try {
+    return statSync(path, { bigint: true }).ino
+  } catch {
+    return undefined
+  }
+}
+
 export class Agents {
   readonly #program: string
   readonly #agents = new Map<string, Agent>()
@@ -103,11 +114,23 @@ export class Agents {
     for (const agent of this.#agents.values()) agent.end()
   }
 
-  #ask(netns: string, job: AgentJob, report: (outcome: Dialled<Socket & UdpSocket>) => void): Cancel {
-    const inode = statSync(netns, { bigint: true, throwIfNoEntry: false })?.ino
-    if (inode !== undefined) return this.#agent(netns, inode).ask(job, report)
-    const soon = setImmediate(report, { errno: 'ENOENT' })
-    return () => clearImmediate(soon)
+  #ask(
+    netns: string,
+    job: AgentJob,
+    report: (outcome: Dialled<Socket & UdpSocket>) => void,
+    again = true,
+  ): Cancel {
+    const inode = inodeOf(netns)
+    if (inode === undefined) {
+      const soon = setImmediate(report, { errno: 'ENOENT' })
+      return () => clearImmediate(soon)
+    }
+    let cancel = this.#agent(netns, inode).ask(job, outcome => {
+      if (again && 'errno' in outcome && outcome.errno === AGENT_DIED)
+        cancel = this.#ask(netns, job, report, false)
+      else report(outcome)
+    })
+    return () => cancel()
   }
 
   #agent(netns: string, inode: bigint): Agent {

@@ -8,8 +8,9 @@
  * abnormally, a failed connect included, resets the other. A side is read no faster than the other takes it (pipe()
  * pauses the source), so at most one read (64 KiB) and one stream buffer a direction are held.
  *
- * Limit of Node: a paused socket is not watched, so a RST from a peer that is not being read shows only when its
- * data are wanted again.
+ * Node does not watch a socket that it neither reads from nor writes to: one paused by back-pressure, or one whose
+ * peer has sent FIN. A RST from there would go unnoticed, so `probe` writes nothing to such a socket: tcp_sendmsg()
+ * reports a pending error even for no bytes.
  */
 import type { Socket } from 'node:net'
 import type { Cancel, Dialled } from './agents.ts'
@@ -20,6 +21,8 @@ export interface Connection {
   readonly bytesOut: number
   /** Resets both sides. */
   cut(): void
+  /** To be called now and then. */
+  probe(): void
 }
 
 export type Dial = (report: (outcome: Dialled<Socket>) => void) => Cancel
@@ -61,8 +64,7 @@ export const relayConnection = (
     watch(backend)
     client.pipe(backend)
     backend.pipe(client)
-    // Every byte passes the client's socket, either way.
-    if (idleTimeout > 0) client.setTimeout(idleTimeout, cut)
+    if (idleTimeout > 0) cutWhenIdle(client, backend, idleTimeout, cut)
   })
   return {
     get bytesIn() {
@@ -72,6 +74,25 @@ export const relayConnection = (
       return backend?.bytesRead ?? 0
     },
     cut,
+    probe: () => {
+      if (backend === undefined) return
+      for (const socket of [client, backend])
+        if ((socket.readableEnded || socket.isPaused()) && socket.writable && socket.writableLength === 0)
+          socket.write(NOTHING)
+    },
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
+
+/** `socket.setTimeout` would take probes for traffic. */
+const cutWhenIdle = (client: Socket, backend: Socket, idleTimeout: number, cut: () => void): void => {
+  const timer = setTimeout(cut, idleTimeout)
+  const moved = (): void => void timer.refresh()
+  for (const socket of [client, backend]) {
+    socket.on('data', moved)
+    socket.on('drain', moved)
+    socket.once('close', () => clearTimeout(timer))
   }
 }
 

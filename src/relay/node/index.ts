@@ -8,10 +8,12 @@
  *   udp.ts, udp-listener.ts, udp-flow.ts      flow table; sockets clients reach; sockets that speak for a client
  *   dial.ts, agents.ts, agent.ts              connecting, here or inside another network namespace
  *
- * Where it honestly falls short of the splice engine (the conformance suites have a flag for each):
+ * Where it falls short of the splice engine:
  *   - UDP on a wildcard address answers from the address asked only if an interface carries that address
  *     (udp-listener.ts);
- *   - a peer's RST is not noticed while that peer is not being read because of back-pressure (connection.ts).
+ *   - a RST is noticed up to a second late on a connection that waits because of back-pressure or is half-closed
+ *     (connection.ts);
+ *   - a service's ports share their number of sockets with the range's size: 40,000 ports take some 300 MB.
  */
 import { setImmediate } from 'node:timers/promises'
 import { PortctlError } from '../../core/errors.ts'

@@ -20,6 +20,9 @@ import {
 
 const BACKLOG = 4096
 
+/** Milliseconds between two probes of connections that Node does not watch (connection.ts). */
+const PROBE_EVERY = 1_000
+
 /** A client's socket and the backend's. */
 const DESCRIPTORS = 2
 
@@ -36,10 +39,15 @@ export const openTcpService = async (
   const { maxConnections, connectTimeout, idleTimeout } = spec.limits
   const live = new Set<Connection>()
   const waiting = new Set<Waiting>()
+  let prober: NodeJS.Timeout | undefined
   let target = spec.target
   let total = 0
   let bytesIn = 0
   let bytesOut = 0
+
+  const probe = (): void => {
+    for (const connection of live) connection.probe()
+  }
 
   const relay = (client: Socket, targetPort: number): void => {
     if (target === null) {
@@ -54,12 +62,14 @@ export const openTcpService = async (
       idleTimeout,
       () => {
         live.delete(connection)
+        if (live.size === 0) clearInterval(prober)
         bytesIn += connection.bytesIn
         bytesOut += connection.bytesOut
         descriptors.give(DESCRIPTORS)
         admit()
       },
     )
+    if (live.size === 0) prober = setInterval(probe, PROBE_EVERY)
     live.add(connection)
   }
 
