@@ -112,21 +112,29 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
     return true
   }
 
-  /** The batch's first command creates the link; if anything after it fails, the link is deleted. */
+  const list = async (): Promise<readonly Link[]> =>
+    (await ipJson<RawLink>(execute, ['-d', 'link', 'show'])).map(toLink)
+
+  /** Deletes what is ours only: a link of that name that somebody else made is the likeliest reason for a failure. */
+  const undo = async (name: string, owner: string): Promise<void> => {
+    const ours = (await list()).some(link => link.name === name && link.owner === owner)
+    if (ours) await remove(name)
+  }
+
+  /** The batch's first command creates the link; if that or anything after it fails, nothing of it is left. */
   const build = async (
-    name: string,
+    { name, owner }: { readonly name: string; readonly owner: string },
     batch: readonly [IpCommand, ...IpCommand[]],
     finish: () => Promise<void>,
   ): Promise<void> => {
-    let made = false
+    let made = true
     try {
       await ipBatch(execute, batch, failed => {
-        made = failed > 0
+        made = failed !== 0
       })
-      made = true
       await finish()
     } catch (error) {
-      if (made) await remove(name).catch(() => undefined)
+      if (made) await undo(name, owner).catch(() => undefined)
       throw error
     }
   }
@@ -143,7 +151,7 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
   return {
     createBridge: ({ name, owner, mac, addresses: own }) =>
       build(
-        name,
+        { name, owner },
         [
           ['link', 'add', 'name', name, 'address', mac, 'type', 'bridge'],
           ['link', 'set', 'dev', name, 'alias', ALIAS + owner],
@@ -157,7 +165,7 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
       ),
     createVeth: ({ name, owner, bridge, netns, peer, mac, addresses: own, gateways }) =>
       build(
-        name,
+        { name, owner },
         [
           [
             ...['link', 'add', 'name', name, 'type', 'veth'],
@@ -165,6 +173,8 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
           ],
           ['link', 'set', 'dev', name, 'alias', ALIAS + owner],
           ['link', 'set', 'dev', name, 'master', bridge, 'up'],
+          // With br_netfilter a container that calls its own published port is bridged back out of the port it came in by.
+          ['link', 'set', 'dev', name, 'type', 'bridge_slave', 'hairpin', 'on'],
         ],
         () =>
           ipBatch(inNetns(netns), [
@@ -175,7 +185,7 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
           ]),
       ),
     remove,
-    list: async () => (await ipJson<RawLink>(execute, ['-d', 'link', 'show'])).map(toLink),
+    list,
     addresses,
     occupied: async () => {
       const routes = await ipJson<RawRoute>(execute, ['route', 'show', 'table', 'all'])

@@ -6,10 +6,6 @@
  * The kernel is never asked what to add: desired state is known, listing serves counters and drift only.
  * nft does not say which of several commands failed in JSON mode, so errors are classified by text, here only.
  */
-import { randomUUID } from 'node:crypto'
-import { closeSync, existsSync, openSync, unlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { PortctlError } from '../core/errors.ts'
 import { type Execute, execute, firstLine, type RunOptions } from './process.ts'
 
@@ -71,6 +67,8 @@ export const createNft = (how: Execute = execute): Nft => {
     if (exitCode !== 0) throw classifyNftError(stderr)
     return stdout
   }
+  const transaction = (args: readonly string[], input: string, options?: RunOptions): Promise<string> =>
+    nft([...args, '-f', '-'], { ...options, input })
   const list = async (...what: string[]): Promise<readonly NftObject[] | null> => {
     try {
       return parseListing(await nft(['list', ...what]))
@@ -80,13 +78,14 @@ export const createNft = (how: Execute = execute): Nft => {
     }
   }
   return {
-    check: (commands, options) => withFile(commands, input => nft(['-c', '-f', '-'], { ...options, input })),
+    check: async (commands, options) => {
+      await transaction(['-c'], JSON.stringify({ nftables: commands }), options)
+    },
     apply: async (commands, options) => {
       if (commands.length === 0) return
-      await withFile(commands, async input => {
-        await nft(['-c', '-f', '-'], { ...options, input })
-        await nft(['-f', '-'], { ...options, input })
-      })
+      const input = JSON.stringify({ nftables: commands })
+      await transaction(['-c'], input, options)
+      await transaction([], input, options)
     },
     listTable: ref => list('table', ref.family, ref.table),
     listSets: async (ref, sets) => {
@@ -100,28 +99,6 @@ export const createNft = (how: Execute = execute): Nft => {
       // Listing tables needs CAP_NET_ADMIN; JSON support is a build option of nft.
       await nft(['list', 'tables'])
     },
-  }
-}
-
-/** RAM where there is some to write to: a full disk must not stop a rule from being taken back. */
-const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
-
-/**
- * nft takes `-` for /dev/stdin and opens that, which fails (ENXIO) on the socket that Node gives a child for stdin; so
- * the transaction goes into a file that has no name any more, and that can be read from its start twice.
- */
-const withFile = async (
-  commands: readonly NftCommand[],
-  use: (descriptor: number) => Promise<unknown>,
-): Promise<void> => {
-  const path = join(SCRATCH, `portctl-${randomUUID()}.json`)
-  const descriptor = openSync(path, 'wx+', 0o600)
-  try {
-    unlinkSync(path)
-    writeFileSync(descriptor, JSON.stringify({ nftables: commands }))
-    await use(descriptor)
-  } finally {
-    closeSync(descriptor)
   }
 }
 

@@ -2,12 +2,16 @@
  * The only place that starts helper processes (nft, ip, conntrack, nsenter). No shell is involved: arguments are
  * passed as they are. A failure is a PortctlError that names the tool and the first line it wrote to stderr.
  */
+import { randomUUID } from 'node:crypto'
+import { closeSync, existsSync, openSync, unlinkSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { execa } from 'execa'
 import { PortctlError } from '../core/errors.ts'
 
 export interface RunOptions {
-  /** Written to stdin, which is then closed, or the descriptor that becomes stdin; without it stdin is /dev/null. */
-  readonly input?: string | number
+  /** What the tool reads on stdin; without it stdin is /dev/null. */
+  readonly input?: string
   readonly signal?: AbortSignal
   /** Milliseconds; the tool is killed when they run out. */
   readonly timeout?: number
@@ -32,12 +36,50 @@ const DEFAULT_TIMEOUT = 30_000
 const MAX_OUTPUT = 256 * 1024 * 1024
 
 export const execute: Execute = async (command, args, options = {}) => {
+  const input = options.input === undefined ? undefined : unnamedFile(options.input)
+  try {
+    return await start(command, args, input, options)
+  } finally {
+    if (input !== undefined) closeSync(input)
+  }
+}
+
+/** RAM where there is some to write to: a full disk must not stop a rule from being taken back. */
+const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+
+/**
+ * nft (in JSON) and conntrack take `-` for the file /dev/stdin, and opening that fails (ENXIO) on the socket that Node
+ * gives a child to read from. So stdin is a file that has no name any more.
+ */
+const unnamedFile = (text: string): number => {
+  const path = join(SCRATCH, `portctl-${randomUUID()}`)
+  const fd = openSync(path, 'wx+', 0o600)
+  try {
+    unlinkSync(path)
+    // At a given position: the offset, which the tool inherits, stays at the start.
+    const bytes = Buffer.from(text)
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, done)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+/** execa takes any descriptor; its types know of 3 to 9. */
+const descriptor = (fd: number): 3 => fd as 3
+
+const start = async (
+  command: string,
+  args: readonly string[],
+  input: number | undefined,
+  { inherit = [], signal, timeout }: RunOptions,
+): Promise<Outcome> => {
   const result = await execa(command, args, {
     reject: false,
-    ...(typeof options.input === 'string' ? { input: options.input } : {}),
-    stdio: [stdinOf(options.input), 'pipe', 'pipe', ...(options.inherit ?? []).map(descriptor)],
-    ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
-    timeout: options.timeout ?? DEFAULT_TIMEOUT,
+    stdio: [input === undefined ? 'ignore' : descriptor(input), 'pipe', 'pipe', ...inherit.map(descriptor)],
+    ...(signal === undefined ? {} : { cancelSignal: signal }),
+    timeout: timeout ?? DEFAULT_TIMEOUT,
     maxBuffer: MAX_OUTPUT,
     stripFinalNewline: false,
     // Messages of the tools are classified by their text.
@@ -48,14 +90,6 @@ export const execute: Execute = async (command, args, options = {}) => {
   const because = { cause: result }
   if (result.code === 'ENOENT') throw PortctlError.of('tool-missing', { tool: command }, because)
   throw PortctlError.of('tool-failed', { tool: command, why: reason(result) }, because)
-}
-
-/** execa takes any descriptor; its types know of 3 to 9. */
-const descriptor = (fd: number): 3 => fd as 3
-
-const stdinOf = (input: string | number | undefined): 3 | 'pipe' | 'ignore' => {
-  if (typeof input === 'string') return 'pipe'
-  return input === undefined ? 'ignore' : descriptor(input)
 }
 
 interface Ending {
