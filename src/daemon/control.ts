@@ -56,7 +56,13 @@ export class Control implements Service {
   /** Puts the stored state in force. */
   static async start(options: ControlOptions): Promise<Control> {
     const parts = await assemble(options)
-    await restore(parts)
+    try {
+      await restore(parts)
+    } catch (error) {
+      parts.containers.close()
+      await parts.relay.abandon()
+      throw error
+    }
     const control = new Control(parts)
     control.#upkeep = setInterval(() => void control.#keepUp(), UPKEEP_INTERVAL)
     control.#upkeep.unref()

@@ -30,6 +30,7 @@ export class RelaySupervisor {
   readonly #options: SupervisorOptions
   #relay: RelayClient | undefined
   #stopping = false
+  #adopted = false
   /** Services that there should be and that could not be opened. */
   failures: ReadonlyMap<string, PortctlError> = new Map()
 
@@ -40,7 +41,10 @@ export class RelaySupervisor {
   static async start(options: SupervisorOptions): Promise<RelaySupervisor> {
     const supervisor = new RelaySupervisor(options)
     const adopted = await connectRelay(relaySocket(options.runDir)).catch(() => undefined)
-    if (adopted !== undefined) options.log.info({ relayPid: adopted.pid }, 'relay adopted')
+    if (adopted !== undefined) {
+      options.log.info({ relayPid: adopted.pid }, 'relay adopted')
+      supervisor.#adopted = true
+    }
     supervisor.#watch(adopted ?? (await spawnRelay(options)))
     return supervisor
   }
@@ -89,6 +93,12 @@ export class RelaySupervisor {
           this.#options.log.error({ err: error, service: service.id }, 'a service could not be opened')
         })
     }
+  }
+
+  /** Control could not start: a relay that it has just spawned goes with it, one that was there before stays. */
+  async abandon(): Promise<void> {
+    if (this.#adopted) this.leave()
+    else await this.shutdown()
   }
 
   /** Control goes, the relay stays. */
