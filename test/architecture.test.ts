@@ -23,6 +23,7 @@ const RESTRICTED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   zod: {
     'model/schema.ts': 'schemas at the edge',
     'api/schemas.ts': 'schemas at the edge',
+    'api/openapi.ts': 'the same as a document',
     'daemon/': 'schemas at the edge',
   },
   fastify: { 'daemon/': 'the API server' },

@@ -27,7 +27,7 @@ export interface Env {
 }
 
 /** Which instance is meant, and where the programs are. */
-export interface Directories {
+interface Directories {
   readonly runDir: string
   readonly stateDir: string
   /** Of the bundles, this one's included. */

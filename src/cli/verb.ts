@@ -27,9 +27,9 @@ type FlagValue<F extends Flag> = F extends { readonly repeat: true }
       ? string | undefined
       : boolean
 
-export type FlagValues<T extends FlagTable> = { readonly [K in keyof T]: FlagValue<T[K]> }
+type FlagValues<T extends FlagTable> = { readonly [K in keyof T]: FlagValue<T[K]> }
 
-export interface Operand {
+interface Operand {
   /** Placeholder in the help. */
   readonly name: string
   readonly optional?: true
@@ -37,7 +37,7 @@ export interface Operand {
   readonly many?: true
 }
 
-export interface Example {
+interface Example {
   readonly command: string
   readonly what: string
 }

@@ -54,7 +54,7 @@ const STATUS: StatusView = {
   networks: 1,
 }
 
-export interface Call {
+interface Call {
   readonly method: string
   readonly args: readonly unknown[]
 }

@@ -2,7 +2,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,6 +20,7 @@ const RESOLV = 'nameserver 192.0.2.53\n'
 /** `METHOD path body` */
 let requests: string[] = []
 let detail = container()
+let refuseStart = false
 
 const server = createServer(async (request, response) => {
   const body = await text(request)
@@ -29,6 +30,7 @@ const server = createServer(async (request, response) => {
     response.end(value === undefined ? undefined : JSON.stringify(value))
   }
   if (request.method === 'DELETE' || request.url?.endsWith('/exited')) answer(204)
+  else if (refuseStart && request.url?.endsWith('/started')) answer(500)
   else if (request.url === '/v1/containers') answer(201, { container: detail, publications: [], notes: [] })
   else answer(200, detail)
 })
@@ -48,6 +50,7 @@ afterAll(async () => {
 
 beforeEach(() => {
   requests = []
+  refuseStart = false
   detail = container({ netns, resolvConf })
 })
 
@@ -143,6 +146,16 @@ describe('run', () => {
     expect(await portctl(['run', '--', 'true'])).toMatchObject({ status: 1 })
     expect(requests.at(-1)).toBe('DELETE /v1/containers/web?force=true')
     expect(requests.some(request => request.includes('started'))).toBe(false)
+  })
+})
+
+describe('run, when the daemon will not hear of the start', () => {
+  it('kills the command and removes the container', async () => {
+    refuseStart = true
+    expect((await portctl(['run', '--', 'sleep', '60'])).status).toBe(1)
+    const pid = /started \{"pid":(\d+)\}/.exec(requests.join(' '))?.[1]
+    expect(existsSync(`/proc/${pid}`)).toBe(false)
+    expect(requests.at(-1)).toBe('DELETE /v1/containers/web?force=true')
   })
 })
 
