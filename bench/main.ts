@@ -10,10 +10,10 @@
 import { parseArgs } from 'node:util'
 import type { Case } from './cases/case.ts'
 import { CASES } from './cases/index.ts'
+import { guard } from './guard.ts'
 import { openLaboratory } from './lab/laboratory.ts'
-import type { CaseResult } from './report/results.ts'
+import { measure } from './measure.ts'
 import { writeReport } from './report/write.ts'
-import { runCase } from './rounds.ts'
 
 const { values, positionals } = parseArgs({
   args: process.argv.slice(4),
@@ -40,45 +40,24 @@ const list = (): void => {
   for (const one of CASES) console.log(`${one.name.padEnd(20)} ${one.title} [${one.words.join(' ')}]`)
 }
 
-const measure = async (cases: readonly Case[]): Promise<readonly CaseResult[]> => {
-  const laboratory = openLaboratory(say, peers)
-  const begun = performance.now()
-  const results: CaseResult[] = []
-  for (const [i, one] of cases.entries()) {
-    const started = performance.now()
-    const progress = (done: number, of: number, now: string): void => {
-      const elapsed = Math.round((performance.now() - begun) / 1000)
-      say(`[${String(elapsed).padStart(3)} s] ${i + 1}/${cases.length} ${one.name} ${done + 1}/${of} ${now}`)
-    }
-    const measured = await runCase(one, laboratory, rounds, progress)
-    const { name, title, method, metrics } = one
-    results.push({
-      name,
-      title,
-      method,
-      command: `npm run bench -- ${name}`,
-      at: new Date().toISOString(),
-      seconds: Math.round((performance.now() - started) / 1000),
-      metrics,
-      ...(one.axis === undefined ? {} : { axis: one.axis }),
-      measured,
-    })
+/** Resolves to the exit status. */
+const main = async (): Promise<number> => {
+  if (positionals.includes('list')) {
+    list()
+    return 0
   }
-  return results
-}
-
-const main = async (): Promise<void> => {
-  if (positionals.includes('list')) return list()
-  const results = await measure(select(positionals))
+  if (positionals.includes('guard')) return (await guard(say)) ? 0 : 1
+  const results = await measure(select(positionals), openLaboratory(say, peers), rounds, say)
   await writeReport(
     results,
     CASES.map(one => one.name),
   )
   say('written: bench/results/latest.md, latest.json and the plots')
+  return 0
 }
 
 main().then(
-  () => process.exit(0),
+  status => process.exit(status),
   error => {
     console.error(error)
     process.exit(1)

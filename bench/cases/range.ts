@@ -12,14 +12,22 @@ const seconds = async (work: () => Promise<unknown>): Promise<number> => {
 
 const MB = 1e6
 
-const portctl = (first: number, last: number) => async (): Promise<Contestant> => {
+const RANGES = [
+  [20_000, 20_999],
+  [20_000, 59_999],
+] as const
+const DOCKER = 'docker run -p, 1,000 ports'
+const named = (first: number, last: number): string =>
+  `portctl, ${(last - first + 1).toLocaleString('en')} ports`
+
+const portctl = async (first: number, last: number): Promise<Contestant> => {
   const count = last - first + 1
   const { host } = await outside(`range-${count}`)
   const instance = await startInstance(host, `range-${count}`)
   await runContainer(instance)
   const range = `${first}-${last}:${first}-${last}`
   return {
-    series: `portctl, ${count.toLocaleString('en')} ports`,
+    series: named(first, last),
     measure: async () => {
       const before = memory(await instance.pids(), 'Pss')
       const publish = await seconds(() => instance.portctl('publish', range))
@@ -31,7 +39,7 @@ const portctl = (first: number, last: number) => async (): Promise<Contestant> =
 }
 
 const throughDocker = ({ docker, pid }: Docker): Contestant => ({
-  series: 'docker run -p, 1,000 ports',
+  series: DOCKER,
   once: true,
   measure: async () => {
     const before = memory([pid], 'Pss')
@@ -56,12 +64,11 @@ export const range: Case = {
     unpublish: { title: 'Unpublish', unit: 's', better: 'lower', plot: true },
     memory: { title: 'Memory', unit: 'MB', better: 'lower', plot: true },
   },
-  contestants: async () => {
-    const theirs = await docker()
-    return [
-      await portctl(20_000, 20_999)(),
-      await portctl(20_000, 59_999)(),
-      ...(theirs === null ? [] : [throughDocker(theirs)]),
-    ]
+  contestants: async laboratory => {
+    const all: Contestant[] = []
+    for (const [first, last] of RANGES)
+      if (laboratory.takes(named(first, last))) all.push(await portctl(first, last))
+    const theirs = laboratory.takes(DOCKER) ? await docker() : null
+    return theirs === null ? all : [...all, throughDocker(theirs)]
   },
 }

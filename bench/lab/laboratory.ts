@@ -3,6 +3,8 @@ import type { Peer, Running } from '../peers/peer.ts'
 import { run } from './process.ts'
 
 export interface Laboratory {
+  /** Whether contestants of this name take part in the run. */
+  readonly takes: (name: string) => boolean
   /** Resolves to null, with a line for the reader, when a program it needs is not installed. */
   readonly peer: (peer: Peer) => Promise<Running | null>
   /** One more of the kind, in a world of its own. */
@@ -12,10 +14,11 @@ export interface Laboratory {
 
 /** `only`: names of the peers that take part; empty for all. */
 export const openLaboratory = (say: (line: string) => void, only: readonly string[]): Laboratory => {
+  const takes = (name: string): boolean => only.length === 0 || only.includes(name)
   const started = new Map<Peer, Promise<Running | null>>()
 
   const launch = async (peer: Peer, world?: string): Promise<Running | null> => {
-    if (only.length > 0 && !only.includes(peer.name)) return null
+    if (!takes(peer.name)) return null
     for (const [program, debianPackage] of Object.entries(peer.needs)) {
       if (await installed(program)) continue
       say(`  without ${peer.name}: ${program} is missing (apt-get install ${debianPackage})`)
@@ -33,6 +36,7 @@ export const openLaboratory = (say: (line: string) => void, only: readonly strin
   }
 
   return {
+    takes,
     peer: one,
     fresh: launch,
     peers: async peers => {
