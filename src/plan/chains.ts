@@ -139,7 +139,13 @@ export const CHAINS: readonly Chain[] = [
       rule('container to loopback', is(IN, '@bridges'), is(address(4, 'daddr'), LOOPBACK), DROP),
       rule('container as loopback', is(IN, '@bridges'), is(address(4, 'saddr'), LOOPBACK), DROP),
       // Somebody else may have set route_localnet on the interface.
-      rule('outside to loopback', isNot(IN, 'lo'), is(key(4, 'd').addr, '@loopback4'), DROP),
+      rule(
+        'outside to loopback',
+        isNot(IN, 'lo'),
+        is(address(4, 'daddr'), LOOPBACK),
+        is(key(4, 'd').addr, '@loopback4'),
+        DROP,
+      ),
       // The gateway's own address is the host's, not a container's: left to the host's firewall.
       ...FAMILIES.map(family =>
         rule(
