@@ -18,7 +18,7 @@ export interface Endpoint {
   readonly targetPort: number
 }
 
-export const endpointsOf = ({ addresses, ports, targetPorts }: ServiceSpec): readonly Endpoint[] => {
+const endpointsOf = ({ addresses, ports, targetPorts }: ServiceSpec): readonly Endpoint[] => {
   const step = targetPorts.first === targetPorts.last ? 0 : 1
   return addresses.flatMap(address =>
     Array.from({ length: ports.last - ports.first + 1 }, (_, i) => ({
@@ -32,18 +32,25 @@ export const endpointsOf = ({ addresses, ports, targetPorts }: ServiceSpec): rea
 /** Sockets being opened at once. */
 const BATCH = 64
 
-/** Opens one thing for each item, or none: on the first failure what was opened is closed again. */
-export const openAll = async <I, T extends { close(): unknown }>(
-  items: readonly I[],
-  open: (item: I) => Promise<T>,
+/**
+ * Opens one listener for each address and port, or none: on the first failure what was opened is closed again. Takes
+ * one descriptor for each; who closes the listeners gives them back.
+ */
+export const openAll = async <T extends { close(): unknown }>(
+  spec: ServiceSpec,
+  descriptors: Descriptors,
+  open: (endpoint: Endpoint) => Promise<T>,
 ): Promise<readonly T[]> => {
+  const endpoints = endpointsOf(spec)
+  descriptors.take(endpoints.length)
   const opened: T[] = []
-  for (let start = 0; start < items.length; start += BATCH) {
-    const results = await Promise.allSettled(items.slice(start, start + BATCH).map(open))
+  for (let start = 0; start < endpoints.length; start += BATCH) {
+    const results = await Promise.allSettled(endpoints.slice(start, start + BATCH).map(open))
     for (const result of results) if (result.status === 'fulfilled') opened.push(result.value)
     const failure = results.find(result => result.status === 'rejected')
     if (failure !== undefined) {
-      await Promise.all(opened.map(thing => thing.close()))
+      await Promise.all(opened.map(listener => listener.close()))
+      descriptors.give(endpoints.length)
       throw failure.reason
     }
   }

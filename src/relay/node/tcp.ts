@@ -9,14 +9,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { ServiceSpec } from '../engine.ts'
 import { type Connection, relayConnection, reset } from './connection.ts'
 import type { DialTcp } from './dial.ts'
-import {
-  type Descriptors,
-  type Endpoint,
-  endpointsOf,
-  listenError,
-  openAll,
-  type Service,
-} from './service.ts'
+import { type Descriptors, type Endpoint, listenError, openAll, type Service } from './service.ts'
 
 const BACKLOG = 4096
 
@@ -106,12 +99,7 @@ export const openTcpService = async (
       })
     })
 
-  const endpoints = endpointsOf(spec)
-  descriptors.take(endpoints.length)
-  const servers = await openAll(endpoints, listen).catch(error => {
-    descriptors.give(endpoints.length)
-    throw error
-  })
+  const servers = await openAll(spec, descriptors, listen)
 
   return {
     get spec() {

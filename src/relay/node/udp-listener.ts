@@ -85,20 +85,32 @@ export const openUdpListener = async (
 ): Promise<UdpListener> => {
   const { address, port } = endpoint
   const sockets = new Map<string, Socket>()
+  const adding = new Set<string>()
   let closed = false
 
-  const add = async (at: string, shared: boolean): Promise<void> => {
-    descriptors.take(1)
+  const add = async (at: string, shared: boolean): Promise<Socket> => {
     const socket = create(at, shared)
-    socket.once('close', () => descriptors.give(1))
     await bind(socket, { address: at, port })
-    if (closed) {
-      socket.close()
-      return
+    if (closed) socket.close()
+    else {
+      sockets.set(at, socket)
+      socket.once('close', loops.listening({ address: at, port }))
+      listenTo(socket, hear)
     }
-    sockets.set(at, socket)
-    socket.once('close', loops.listening({ address: at, port }))
-    listenTo(socket, hear)
+    return socket
+  }
+  /** An address that can't be bound yet (IPv6 still probes for duplicates) is tried again at the next look. */
+  const addLocal = async (at: string): Promise<void> => {
+    if (sockets.has(at) || adding.has(at) || !descriptors.tryTake(1)) return
+    adding.add(at)
+    try {
+      const socket = await add(at, true)
+      socket.once('close', () => descriptors.give(1))
+    } catch {
+      descriptors.give(1)
+    } finally {
+      adding.delete(at)
+    }
   }
   const follow = async (addresses: readonly string[]): Promise<void> => {
     for (const [at, socket] of sockets) {
@@ -106,9 +118,7 @@ export const openUdpListener = async (
       sockets.delete(at)
       socket.close()
     }
-    // An address that can't be bound yet (IPv6 is still probing for duplicates) is tried again at the next look.
-    const missing = addresses.filter(at => !sockets.has(at))
-    await Promise.all(missing.map(at => add(at, true).catch(() => undefined)))
+    await Promise.all(addresses.map(addLocal))
   }
 
   const wildcard = address === '0.0.0.0' || address === '::'

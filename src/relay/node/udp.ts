@@ -8,7 +8,7 @@
 import type { ServiceSpec } from '../engine.ts'
 import type { DialUdp } from './dial.ts'
 import type { LocalAddresses } from './local-addresses.ts'
-import { type Descriptors, endpointsOf, openAll, type Service } from './service.ts'
+import { type Descriptors, openAll, type Service } from './service.ts'
 import { type Flow, openFlow } from './udp-flow.ts'
 import { type Hear, openUdpListener } from './udp-listener.ts'
 import type { LoopGuard } from './udp-loops.ts'
@@ -94,7 +94,7 @@ export const openUdpService = async (
       entry.flow.send(message)
     }
 
-  const listeners = await openAll(endpointsOf(spec), endpoint =>
+  const listeners = await openAll(spec, descriptors, endpoint =>
     openUdpListener(spec, endpoint, descriptors, locals, loops, hearOn(endpoint.targetPort)),
   )
   return {
@@ -108,6 +108,7 @@ export const openUdpService = async (
     },
     close: async () => {
       for (const listener of listeners) listener.close()
+      descriptors.give(listeners.length)
       dropAll()
       target = null
     },
