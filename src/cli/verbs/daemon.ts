@@ -1,5 +1,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { parseErrorBody } from '../../api/client.ts'
+import { PortctlError } from '../../core/errors.ts'
 import { verb } from '../verb.ts'
 import { VERSION } from '../version.ts'
 
@@ -38,6 +40,12 @@ export const daemon = verb({
   async run({ directories }, _operands, { keep, engine }) {
     const bundle = createRequire(__filename)(join(directories.distDir, 'daemon.cjs')) as DaemonBundle
     const chosen = engine === undefined ? {} : { engine }
-    await bundle.runDaemon({ ...directories, version: VERSION, keep, ...chosen })
+    await bundle.runDaemon({ ...directories, version: VERSION, keep, ...chosen }).catch(rethrow)
   },
 })
+
+/** The other bundle has a class PortctlError of its own, which is not ours: its errors are taken over by their content. */
+const rethrow = (error: unknown): never => {
+  const body = parseErrorBody(JSON.stringify(error))
+  throw body === undefined ? error : PortctlError.from(body)
+}
