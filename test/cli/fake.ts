@@ -73,6 +73,7 @@ export interface Situation {
   readonly launch?: (options: LaunchOptions) => Promise<number>
   readonly interrupted?: () => Promise<NodeJS.Signals>
   readonly variables?: NodeJS.ProcessEnv
+  readonly distDir?: string
 }
 
 const missing = (name: string): Promise<never> =>
@@ -134,7 +135,11 @@ export const portctl = async (args: readonly string[], situation: Situation = {}
         interrupted: situation.interrupted ?? (() => new Promise(() => undefined)),
         variables: situation.variables ?? { PATH: process.env.PATH, HOME: '/root', GONE: undefined },
         cwd: '/',
-        directories: { runDir: '/run/portctl', stateDir: '/var/lib/portctl', distDir: '/nowhere' },
+        directories: {
+          runDir: '/run/portctl',
+          stateDir: '/var/lib/portctl',
+          distDir: situation.distDir ?? '/nowhere',
+        },
       }))) ?? 0
     return outcome(status)
   } catch (error) {
