@@ -7,7 +7,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { PortctlError } from '../core/errors.ts'
 import { type Execute, firstLine, execute as onHost, succeed } from './process.ts'
 
-export const NETNS_DIR = '/run/netns'
+const NETNS_DIR = '/run/netns'
 
 export const netnsPath = (name: string): string => `${NETNS_DIR}/${name}`
 

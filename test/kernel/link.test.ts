@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { formatCidr } from '../../src/core/address.ts'
-import { createFakeLinks } from '../../src/kernel/fake/links.ts'
-import { createFakeNetns } from '../../src/kernel/fake/netns.ts'
-import { createFakeSysctl } from '../../src/kernel/fake/sysctl.ts'
+import { createFakeKernel } from '../../src/kernel/fake/index.ts'
 import { createLinks } from '../../src/kernel/link.ts'
 import {
   createNetns,
@@ -95,8 +93,8 @@ describe('ip(8)', () => {
 
 describe('the fakes', () => {
   linksConformance(async () => {
-    const netns = createFakeNetns()
-    return { netns, links: createFakeLinks(netns, createFakeSysctl()), name: unique() }
+    const { netns, links } = createFakeKernel()
+    return { netns, links, name: unique() }
   })
 })
 

@@ -1,0 +1,92 @@
+import { describe, expect, test } from 'vitest'
+import { createFakeSysctl } from '../../src/kernel/fake/sysctl.ts'
+import {
+  boundSockets,
+  localPortRange,
+  parseSocketTable,
+  portOwners,
+  reservedPorts,
+} from '../../src/kernel/sockets.ts'
+import { type ServerSpec, serverCommand } from '../lab/agent.ts'
+import { useLab } from '../lab/hooks.ts'
+import { waitFor } from '../lab/lab.ts'
+
+const lab = useLab()
+
+const HEAD =
+  '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n'
+const row = (local: string, state: string, inode: number) =>
+  `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 ${inode} 1 0000000000000000 100 0 0 10 0\n`
+
+test.each([
+  ['tcp', row('0100007F:1F90', '0A', 7), [{ address: '127.0.0.1', port: 8080, inode: 7 }]],
+  ['tcp', row('0100007F:1F90', '01', 7), []],
+  ['tcp', row('00000000000000000000000000000000:0050', '0A', 8), [{ address: '::', port: 80, inode: 8 }]],
+  [
+    'tcp',
+    row('B80D0120000000000000000001000000:0050', '0A', 9),
+    [{ address: '2001:db8::1', port: 80, inode: 9 }],
+  ],
+  [
+    'tcp',
+    row('0000000000000000FFFF00000100007F:0050', '0A', 10),
+    [{ address: '127.0.0.1', port: 80, inode: 10 }],
+  ],
+  ['udp', row('00000000:0035', '07', 11), [{ address: '0.0.0.0', port: 53, inode: 11 }]],
+  ['udp', row('00000000:0035', '01', 11), []],
+] as const)('a row of /proc/net/%s', (transport, line, sockets) => {
+  expect(parseSocketTable(HEAD + line, transport)).toEqual(sockets)
+})
+
+describe('in a namespace', () => {
+  const serve = async (...specs: readonly ServerSpec[]) => {
+    const [command = '', ...args] = serverCommand(...specs)
+    const child = lab().spawn(lab().host, command, args)
+    await new Promise(resolve => child.stdout.once('data', resolve))
+    return child.pid as number
+  }
+
+  test('a port has an owner with a name, on each address it is bound to', async () => {
+    const pid = await serve(
+      { kind: 'who', host: '0.0.0.0', port: 8080 },
+      { kind: 'who', host: '::1', port: 8080 },
+      { kind: 'udp', host: '127.0.0.1', port: 8080 },
+    )
+    const tcp = await portOwners('tcp', 8080, pid)
+    expect(tcp.map(({ address }) => address).sort()).toEqual(['0.0.0.0', '::1'])
+    for (const owner of tcp) expect(owner).toMatchObject({ port: 8080, pid, process: 'node' })
+    expect(await portOwners('udp', 8080, pid)).toMatchObject([{ address: '127.0.0.1', pid, process: 'node' }])
+    expect(await portOwners('tcp', 8081, pid)).toEqual([])
+    process.kill(pid, 'SIGKILL')
+    await waitFor('the server to be gone', async () => (await boundSockets('tcp', pid)).length === 0)
+  })
+
+  test('sockets of other namespaces are not seen', async () => {
+    const pid = await serve({ kind: 'who', host: '127.0.0.1', port: 48_123 })
+    expect(await boundSockets('tcp', pid)).toMatchObject([{ address: '127.0.0.1', port: 48_123 }])
+    expect((await boundSockets('tcp')).map(({ port }) => port)).not.toContain(48_123)
+  })
+})
+
+test.each([
+  [{ 'net/ipv4/ip_local_port_range': '32768\t60999' }, { first: 32_768, last: 60_999 }],
+  [{ 'net/ipv4/ip_local_port_range': '20000 20010' }, { first: 20_000, last: 20_010 }],
+  [{}, { first: 32_768, last: 60_999 }],
+])('local ports of %j', async (values, range) => {
+  expect(await localPortRange(createFakeSysctl(values))).toEqual(range)
+})
+
+test.each([
+  ['', []],
+  ['8080', [{ first: 8080, last: 8080 }]],
+  [
+    '8080,9000-9010',
+    [
+      { first: 8080, last: 8080 },
+      { first: 9000, last: 9010 },
+    ],
+  ],
+])('reserved ports %j', async (value, ranges) => {
+  const sysctl = createFakeSysctl({ 'net/ipv4/ip_local_reserved_ports': value })
+  expect(await reservedPorts(sysctl)).toEqual(ranges)
+})
