@@ -51,8 +51,8 @@ const lockFile = async (path: string, held: (pid: number | null) => PortctlError
     throw PortctlError.of('state-unreadable', { path, why: describeFault(cause) }, { cause })
   })
   try {
-    // The file is the tool's stdin, descriptor 0.
-    const outcome = await execute('flock', ['--nonblock', '0'], { input: file.fd })
+    // The tool's first inherited descriptor is 3.
+    const outcome = await execute('flock', ['--nonblock', '3'], { inherit: [file.fd] })
     if (outcome.exitCode === HELD) throw held(parsePid(await file.readFile('utf8')))
     succeed('flock', outcome)
     await file.truncate(0)
