@@ -9,7 +9,7 @@ import { CHAINS } from './chains.ts'
 import { type Element, elementsOf, PROTOCOL_NUMBERS } from './elements.ts'
 import type { Desired } from './index.ts'
 import type { Json, JsonObject, NftCommand } from './nftables.ts'
-import { addElements, identity, removeElements, replaceTable } from './ruleset.ts'
+import { addElements, identity, LAYOUT, removeElements, replaceTable } from './ruleset.ts'
 import { isSetName, kindOf, SETS } from './sets.ts'
 
 export interface ObservedElement extends Element {
@@ -75,7 +75,7 @@ const outline = (listing: readonly JsonObject[]): string =>
   JSON.stringify({
     sets: [...ofKind(listing, 'set'), ...ofKind(listing, 'map')].map(({ name }) => name).sort(),
     chains: ofKind(listing, 'chain')
-      .map(({ name, hook, prio }) => [name, hook, prio])
+      .map(({ name, hook, prio }) => (hook === undefined ? [name] : [name, hook, prio]))
       .sort(),
     rules: Object.fromEntries(
       CHAINS.map(({ name }) => [
@@ -89,7 +89,10 @@ const outline = (listing: readonly JsonObject[]): string =>
 
 const OUTLINE = JSON.stringify({
   sets: Object.keys(SETS).sort(),
-  chains: CHAINS.map(({ name, base }) => [name, base?.hook, base?.prio]).sort(),
+  chains: [
+    [LAYOUT],
+    ...CHAINS.map(({ name, base }) => (base === undefined ? [name] : [name, base.hook, base.prio])),
+  ].sort(),
   rules: Object.fromEntries(CHAINS.map(({ name, rules }) => [name, rules.map(({ comment }) => comment)])),
 })
 

@@ -2,17 +2,24 @@
  * Transactions for `nft -j -f -`. Each list of commands given here is meant to be applied as one transaction, on a
  * kernel that either has it all afterwards or is as it was.
  */
+import { createHash } from 'node:crypto'
 import { chainCommands } from './chains.ts'
 import { type Element, elementsOf, ofForward, ofNetwork, ofOpened } from './elements.ts'
 import type { Desired, Operation } from './index.ts'
 import { add, type Json, type NftCommand, remove, TABLE } from './nftables.ts'
 import { declarations, type SetName } from './sets.ts'
 
+/** All that does not change while a daemon runs. */
+const FRAME: readonly NftCommand[] = [...declarations(), ...chainCommands()]
+
+/** Name of an empty chain that says which frame it is: a table made by another version is told by it. */
+export const LAYOUT = `layout_${createHash('sha256').update(JSON.stringify(FRAME)).digest('hex').slice(0, 12)}`
+
 /** The empty table. */
 export const skeleton = (): readonly NftCommand[] => [
   { add: { table: TABLE } },
-  ...declarations(),
-  ...chainCommands(),
+  ...FRAME,
+  add('chain', { name: LAYOUT }),
 ]
 
 /** The whole table in place of whatever was there, with no moment in between. Counters start at zero. */

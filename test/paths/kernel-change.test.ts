@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Forward } from '../../src/plan/index.ts'
 import { drift, readTable, repair } from '../../src/plan/observed.ts'
 import { invert } from '../../src/plan/operations.ts'
-import { commands } from '../../src/plan/ruleset.ts'
+import { commands, LAYOUT } from '../../src/plan/ruleset.ts'
 import { EMPTY, failure, forward, published, useBed } from './kernel-bed.ts'
 
 const bed = useBed()
@@ -157,6 +157,10 @@ describe('drift', () => {
     ['a set emptied', 'flush set inet portctl bridges'],
     ['a chain emptied', 'flush chain inet portctl guard'],
     ['a chain with a rule too many', 'insert rule inet portctl forward accept'],
+    [
+      'a table of another version',
+      'delete chain inet portctl ' + LAYOUT + '; add chain inet portctl layout_0',
+    ],
     ['the table gone', 'delete table inet portctl'],
   ])('%s is found and put right', async (_, damage) => {
     const { lab, host, nft, load } = bed()

@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../src/plan/nftables.ts'
-import type { Machine } from '../lab/lab.ts'
+import { type Machine, waitFor } from '../lab/lab.ts'
 import { type Bed, EMPTY, failure, forward, GATEWAY, published, useBed } from './kernel-bed.ts'
 
 const bed = useBed(['lan', 'attacker'])
@@ -167,6 +167,51 @@ test('a container cannot pose as the loopback of the host', async () => {
   await pose()
   expect(await heard()).toBe(1)
   await lab.sh(host, 'nft', 'delete', 'table', 'inet', 'probe')
+})
+
+test('a packet that cannot be translated does not leave with the address of its container', async () => {
+  const { lab, host, lan, web, load } = bed()
+  await load(EMPTY)
+  // A packet in the middle of a connection that conntrack does not know is invalid, rather than a new flow.
+  await lab.sh(host, 'sysctl', '-qw', 'net.netfilter.nf_conntrack_tcp_loose=0')
+  await lab.exec(lan, 'sh', ['-c', 'cat | nft -f -'], {
+    input: `table inet probe {
+      chain input { type filter hook prerouting priority 0; ip saddr ${web[4]} tcp dport 7005 counter; }
+    }\n`,
+  })
+  const leaked = async () =>
+    Number(/packets (\d+)/.exec(await lab.sh(lan, 'nft', 'list', 'table', 'inet', 'probe'))?.[1])
+  const server = await lab.serve(lan, { kind: 'echo', host: lan.ipv4, port: 7005 })
+  const client = lab.spawn(web.netns, process.execPath, [
+    '-e',
+    `const socket = require('net').connect(7005, '${lan.ipv4}', () => console.log('up'))
+     process.stdin.on('data', data => socket.write(data))`,
+  ])
+  await new Promise(resolve => client.stdout.once('data', resolve))
+  const sendUnknown = async (passed: () => Promise<boolean>) => {
+    await lab.sh(host, 'conntrack', '-D', '-p', 'tcp', '--dport', '7005').catch(() => undefined)
+    client.stdin.write('x')
+    await waitFor('a packet of the forgotten connection', passed)
+  }
+  const dropped = async () =>
+    Number(/packets (\d+)/.exec(await lab.sh(host, 'nft', 'list', 'table', 'inet', 'seen'))?.[1])
+  await lab.exec(host, 'sh', ['-c', 'cat | nft -f -'], {
+    input: `table inet seen {
+      chain forward { type filter hook forward priority -1; ip saddr ${web[4]} ct state invalid counter; }
+    }\n`,
+  })
+  await sendUnknown(async () => (await dropped()) > 0)
+  expect(await leaked()).toBe(0)
+  await without(bed(), 'untranslatable')
+  // The client's own retransmissions go on meanwhile.
+  await sendUnknown(async () => (await leaked()) > 0)
+  client.kill('SIGKILL')
+  await server.close()
+  for (const [machine, table] of [
+    [lan, 'probe'],
+    [host, 'seen'],
+  ] as const)
+    await lab.sh(machine, 'nft', 'delete', 'table', 'inet', table)
 })
 
 test('networks do not reach each other, except through what is published', async () => {

@@ -74,7 +74,7 @@ test('the whole table', async () => {
 test('docs/nftables.md shows its chains', async () => {
   const doc = readFileSync(new URL('../../docs/nftables.md', import.meta.url), 'utf8')
   // Chains of IPv6 mirror those of IPv4.
-  const chains = (listing.match(/^\tchain \w+ \{\n(?:\t\t.*\n)*\t\}$/gm) ?? [])
+  const chains = (listing.match(/^\tchain \w+ \{\n(?:\t\t.*\n)+\t\}$/gm) ?? [])
     .filter(chain => !/^\tchain \w+6 /.test(chain))
     .map(chain => chain.replace(/^\t/gm, '').replaceAll('\t', '    '))
   expect(chains.length).toBeGreaterThan(10)
