@@ -3,7 +3,7 @@
  *
  *   index.ts       what is wanted: forwards, networks, opened interfaces; changes to them
  *   operations.ts  the algebra of changes: apply, invert, diff
- *   table.ts       the shape of the table: its sets, maps and chains; a constant
+ *   sets.ts        the table's sets and maps, chains.ts its chains: constants, in the words of nftables.ts
  *   elements.ts    what a forward or a network puts into the sets and maps
  *   ruleset.ts     transactions: the whole table, or the elements that a change adds and removes
  *   observed.ts    reads the table back: drift and counters

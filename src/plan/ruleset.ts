@@ -16,7 +16,7 @@ const FRAME: readonly NftCommand[] = [...declarations(), ...chainCommands()]
 export const LAYOUT = `layout_${createHash('sha256').update(JSON.stringify(FRAME)).digest('hex').slice(0, 12)}`
 
 /** The empty table. */
-export const skeleton = (): readonly NftCommand[] => [
+const skeleton = (): readonly NftCommand[] => [
   { add: { table: TABLE } },
   ...FRAME,
   add('chain', { name: LAYOUT }),
