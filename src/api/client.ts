@@ -12,7 +12,7 @@ import { ERRORS, type ErrorBody, PortctlError } from '../core/errors.ts'
 import { fillPath, type Operation, ROUTES } from './routes.ts'
 import type { Service } from './views.ts'
 
-export interface Hold {
+interface Hold {
   /** Resolves when the connection has ended: by `release`, or because the daemon went away. Never rejects. */
   readonly ended: Promise<'released' | 'daemon-gone'>
   /** Hangs up; the daemon then takes the publications back. */

@@ -19,7 +19,7 @@ export const encodeRecord = (payload: unknown): Buffer => {
   return Buffer.concat([Buffer.from(`${hex(json.length)} ${hex(crc32(json))} `), json, Buffer.from('\n')])
 }
 
-export interface JournalRecord {
+interface JournalRecord {
   readonly offset: number
   readonly payload: unknown
 }

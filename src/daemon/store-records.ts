@@ -11,8 +11,8 @@ export interface State {
   readonly meta: ReadonlyMap<string, Json>
 }
 
-export type Json = z.output<ReturnType<typeof z.json>>
-export type Kind = keyof State
+type Json = z.output<ReturnType<typeof z.json>>
+type Kind = keyof State
 type ValueOf<K extends Kind> = State[K] extends ReadonlyMap<string, infer V> ? V : never
 export type Records = { readonly [K in Kind]: Map<string, ValueOf<K>> }
 

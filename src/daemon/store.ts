@@ -33,7 +33,7 @@ import {
   snapshot,
 } from './store-records.ts'
 
-export type { Change, Json, State } from './store-records.ts'
+export type { Change, State } from './store-records.ts'
 
 /** Compaction waits for this many changes, */
 const COMPACT_FROM = 4096

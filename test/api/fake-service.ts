@@ -23,7 +23,7 @@ export const publication: PublicationView = {
   bytes: { in: 10, out: 20 },
 }
 
-export const containerView: ContainerView = {
+const containerView: ContainerView = {
   name: 'web',
   id: 'ba9876543210',
   pid: 42,
