@@ -1,11 +1,7 @@
 /** The sockets of UDP: options of listeners, and connected sockets for flows. */
 import {
   familyOf,
-  IP_PKTINFO,
-  IPPROTO_IP,
-  IPPROTO_IPV6,
   IPPROTO_UDP,
-  IPV6_RECVPKTINFO,
   type Libc,
   SO_ERROR,
   SO_RCVBUF,
@@ -26,8 +22,8 @@ const LISTENER_BUFFER = 4 << 20
 const FLOW_BUFFER = 1 << 20
 
 export interface UdpSockets {
-  /** Sets up a bound descriptor; `address` is the one it is bound to. */
-  listener(fd: number, address: string): void
+  /** Sets up a bound descriptor. */
+  listener(fd: number): void
   /** A socket connected to `address`:`port` from inside `netns`; −1 with errno set. */
   flow(netns: string | undefined, address: string, port: number): number
   /** The error pending on a socket, taken off it; 0 for none. */
@@ -47,11 +43,7 @@ export const udpSockets = (libc: Libc): UdpSockets => {
   }
 
   return {
-    listener(fd, address) {
-      prepare(fd, LISTENER_BUFFER)
-      if (address === '0.0.0.0') options.setInt(fd, IPPROTO_IP, IP_PKTINFO, 1)
-      if (address === '::') options.setInt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-    },
+    listener: fd => prepare(fd, LISTENER_BUFFER),
 
     flow(netns, address, port) {
       const fd = makeSocket(netns, familyOf(address), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC)

@@ -103,13 +103,11 @@ class UdpRelay implements ProtocolHandler {
     this.#flush()
     this.#carried.set(service.slot, { service, flows: emptyFlowList() })
     this.#guard.listening(service.slot, service.spec)
-    const { addresses, ports } = service.spec
-    const count = ports.last - ports.first + 1
     service.listeners.forEach((fd, index) => {
       this.#loop.reserve(fd)
       this.#slot[fd] = service.slot
       this.#index[fd] = index
-      this.#sockets.listener(fd, addresses[Math.floor(index / count)] as string)
+      this.#sockets.listener(fd)
       this.#loop.add(fd, Kind.udpListener, EPOLLIN)
     })
   }
