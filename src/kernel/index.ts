@@ -1,5 +1,6 @@
 /** The kernel room's entry: everything that control needs of Linux, as one value, so that a test can hand in another. */
 import { type Conntrack, createConntrack } from './conntrack.ts'
+import { deleteFlows } from './ctnetlink.ts'
 import { createLinks, type Links } from './link.ts'
 import { createNetns, type Netns } from './netns.ts'
 import { createNft, type Nft } from './nft.ts'
@@ -18,5 +19,5 @@ export const createKernel = (): Kernel => ({
   links: createLinks(),
   netns: createNetns(),
   sysctl: hostSysctl,
-  conntrack: createConntrack(),
+  conntrack: createConntrack(undefined, deleteFlows),
 })

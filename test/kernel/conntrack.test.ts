@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { PortctlError } from '../../src/core/errors.ts'
 import { createConntrack } from '../../src/kernel/conntrack.ts'
 import { createFakeConntrack } from '../../src/kernel/fake/conntrack.ts'
 import { parseFlow } from '../../src/kernel/flow.ts'
 import { inNetns } from '../../src/kernel/process.ts'
 import { useLab } from '../lab/hooks.ts'
+import { runScript } from '../lab/script.ts'
 import { conntrackConformance, type Seed } from './conntrack.conformance.ts'
 
 const lab = useLab()
@@ -77,6 +79,67 @@ describe('conntrack(8)', () => {
     expect(await conntrack.flush([selector])).toEqual({ flushed: 1 })
     expect(await reached()).toBe('two')
     await lab().sh(host, 'nft', 'delete', 'table', 'ip', 't')
+  })
+
+  test('many flows go over netlink, exactly those, and one that went by itself is no failure', async () => {
+    const { host } = lab()
+    const range = Array.from({ length: 300 }, (_, i) => i)
+    const seeds: readonly Seed[] = range.flatMap(i => [
+      {
+        protocol: 'udp',
+        from: { address: '203.0.113.9', port: 2000 + i },
+        to: { address: host.ipv4, port: 20_000 + i },
+      },
+      {
+        protocol: 'tcp',
+        from: { address: '2001:db8:9::9', port: 3000 + i },
+        to: { address: host.ipv6, port: 20_000 + i },
+        translatedTo: { address: 'fd00:17::2', port: 80 },
+        state: 'ESTABLISHED',
+      },
+    ])
+    await lab().exec(host, 'conntrack', ['-F'])
+    await inNetns(host.path)('conntrack', ['-R', '-'], { input: `${seeds.map(insertion).join('\n')}\n` })
+    const left = async () =>
+      (await lab().sh(host, 'conntrack', '-L')).split('\n').filter(line => line !== '').length
+    expect(await left()).toBe(600)
+    const result = await runScript(
+      lab(),
+      host,
+      `import { PortctlError } from '../../src/core/errors.ts'
+import { createConntrack } from './src/kernel/conntrack.ts'
+       import { deleteFlows } from './src/kernel/ctnetlink.ts'
+       import { execute } from './src/kernel/process.ts'
+       const tools = []
+       const spy = (tool, args, options) => { tools.push([tool, args[0]].join(' ')); return execute(tool, args, options) }
+       const ports = { first: 20000, last: 20298 }
+       const selectors = ['udp', 'tcp'].map(protocol => ({ protocol, hostIps: ['0.0.0.0', '::'], ports }))
+       const outcome = await createConntrack(spy, deleteFlows).flush(selectors)
+       const gone = { source: '203.0.113.9', destination: '${host.ipv4}', sourcePort: 2000, destinationPort: 20000 }
+       await deleteFlows([{ protocol: 'udp', state: null, original: gone, reply: gone }])
+       answer({ outcome, tools })`,
+    )
+    expect(result).toEqual({ outcome: { flushed: 598 }, tools: ['conntrack -L', 'ip -j'] })
+    expect(await left()).toBe(2)
+  })
+
+  test('without FFI the tool deletes them all the same', async () => {
+    const { host } = lab()
+    const seeds = [1, 2, 3, 4, 5, 6].map(
+      (port): Seed => ({
+        protocol: 'udp',
+        from: { address: '203.0.113.9', port: 9 },
+        to: { address: host.ipv4, port },
+      }),
+    )
+    await lab().exec(host, 'conntrack', ['-F'])
+    await inNetns(host.path)('conntrack', ['-R', '-'], { input: `${seeds.map(insertion).join('\n')}\n` })
+    const conntrack = createConntrack(inNetns(host.path), () =>
+      Promise.reject(PortctlError.of('libc-unavailable', { why: 'a test' })),
+    )
+    const selector = { protocol: 'udp', hostIps: [host.ipv4], ports: { first: 1, last: 6 } } as const
+    expect(await conntrack.flush([selector])).toEqual({ flushed: 6 })
+    expect(await lab().sh(host, 'conntrack', '-L')).toBe('')
   })
 
   test('without the tool there is a note', async () => {
