@@ -53,7 +53,7 @@ export const ensureDaemon = async (options: AutostartOptions): Promise<boolean> 
   }
 }
 
-export const logPath = (stateDir: string): string => join(stateDir, 'daemon.log')
+const logPath = (stateDir: string): string => join(stateDir, 'daemon.log')
 
 /** Called by the daemon once it serves, or with what keeps it from serving. Does nothing when nobody waits. */
 export const signalReady = (error?: PortctlError): void => {
