@@ -16,9 +16,9 @@ import { countFlows, type Flow, type FlowCount, type FlowSelector, parseFlow, se
 import { createLinks } from './link.ts'
 import { type Execute, execute as onHost, run } from './process.ts'
 
-export type { FlowCount, FlowSelector } from './flow.ts'
+export type { FlowCount } from './flow.ts'
 
-export type Flushed = { readonly flushed: number } | { readonly skipped: PortctlError }
+type Flushed = { readonly flushed: number } | { readonly skipped: PortctlError }
 
 export interface Conntrack {
   /** Deletes flows to these host addresses and ports, and every flow from or to `containers` (addresses). */

@@ -1,7 +1,7 @@
 /** Flows as connection tracking sees them, and which of them a change concerns. Pure. */
 import { familyOf, isWildcard, type PortRange, type Protocol } from '../core/address.ts'
 
-export interface Tuple {
+interface Tuple {
   readonly source: string
   readonly destination: string
   readonly sourcePort: number

@@ -48,7 +48,7 @@ export interface Link {
   readonly owner: string | null
 }
 
-export interface LinkAddress {
+interface LinkAddress {
   readonly interfaceName: string
   readonly address: string
   readonly prefix: number

@@ -27,7 +27,7 @@ export const netnsIdentity = async (path: string): Promise<NetnsIdentity | null>
 export const netnsOfPid = (pid: number): string => `/proc/${pid}/ns/net`
 
 /** Names in /run/netns; a name whose namespace is no longer mounted (left by a crash) is among them. */
-export const listNetns = async (): Promise<readonly string[]> => {
+const listNetns = async (): Promise<readonly string[]> => {
   try {
     return await readdir(NETNS_DIR)
   } catch {

@@ -24,7 +24,7 @@ export interface TableRef {
 }
 
 /** A named set or map; nft lists each only under its own kind. */
-export interface SetRef {
+interface SetRef {
   readonly name: string
   readonly kind: 'set' | 'map'
 }

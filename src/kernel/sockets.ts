@@ -66,7 +66,7 @@ const holdsSocket = async (pid: string, inode: number): Promise<boolean> => {
 }
 
 /** The process that holds a socket; the first when several share it. */
-export const holderOf = async (
+const holderOf = async (
   inode: number,
 ): Promise<{ readonly pid: number; readonly process: string } | null> => {
   for (const pid of (await readdir('/proc')).filter(entry => /^\d+$/.test(entry)))

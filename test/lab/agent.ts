@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 export const AGENT = fileURLToPath(new URL('agent.mjs', import.meta.url))
 
-export interface Place {
+interface Place {
   readonly address: string
   readonly port: number
 }

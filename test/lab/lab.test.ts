@@ -1,8 +1,11 @@
-import { existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
 import { expect, test } from 'vitest'
 import type { Greeting } from './agent.ts'
 import { useLab } from './hooks.ts'
-import { createLab } from './lab.ts'
+import { createLab, sweep } from './lab.ts'
 
 const lab = useLab({ lan: ['lan', 'other'] })
 
@@ -50,4 +53,41 @@ test('nothing is left of a laboratory that was disposed', async () => {
   expect(await ended).toBe('SIGKILL')
   for (const path of [second.host.path, second.lan.path, `/run/netns/${extra}`])
     expect(existsSync(path)).toBe(false)
+})
+
+/** A process that makes a laboratory and then ends as told. */
+const creator = async (end: string) => {
+  const source = `import { createLab, sweep } from './test/lab/lab.ts'
+    const lab = await createLab()
+    await lab.serve(lab.host, { kind: 'who', host: '127.0.0.1' })
+    await new Promise(done => process.stdout.write(lab.prefix, done))
+    ${end}`
+  const { outputFiles } = await build({
+    stdin: { contents: source, resolveDir: fileURLToPath(new URL('../..', import.meta.url)), loader: 'ts' },
+    // Found by its own path at run time.
+    define: { 'import.meta.url': JSON.stringify(new URL('agent.ts', import.meta.url).href) },
+    ...{ bundle: true, platform: 'node', format: 'esm', write: false },
+  })
+  const program = spawnSync(process.execPath, ['--input-type=module', '-'], {
+    input: outputFiles?.[0]?.text ?? '',
+    encoding: 'utf8',
+  })
+  expect(program.stdout).toMatch(/^pct-\d+-[0-9a-f]{6}$/)
+  return { left: readdirSync('/run/netns').filter(name => name.startsWith(program.stdout)), program }
+}
+
+test.each(['process.exit(0)', 'throw new Error("on purpose")', 'process.kill(process.pid, "SIGTERM")'])(
+  'nothing is left when its creator ends by %s',
+  async end => {
+    expect((await creator(end)).left).toEqual([])
+  },
+)
+
+test('what a killed creator left is swept, and nothing else', async () => {
+  const { left } = await creator('process.kill(process.pid, "SIGKILL")')
+  expect(left).toHaveLength(3)
+  sweep()
+  const names = readdirSync('/run/netns')
+  expect(names.filter(name => left.includes(name))).toEqual([])
+  expect(names).toContain(lab().host.name)
 })

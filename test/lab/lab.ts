@@ -42,7 +42,7 @@ export interface Executed {
   readonly exitCode: number
 }
 
-export interface Server {
+interface Server {
   readonly port: number
   close(): Promise<void>
 }
@@ -74,7 +74,7 @@ export interface Lab {
   dispose(): Promise<void>
 }
 
-export const netnsPath = (where: Where): string => {
+const netnsPath = (where: Where): string => {
   if (typeof where !== 'string') return where.path
   return where.includes('/') ? where : `/run/netns/${where}`
 }

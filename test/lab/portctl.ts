@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ExecOptions, type Executed, type Lab, type Where, waitFor } from './lab.ts'
 
-export const PORTCTL = fileURLToPath(new URL('../../dist/portctl.cjs', import.meta.url))
+const PORTCTL = fileURLToPath(new URL('../../dist/portctl.cjs', import.meta.url))
 
 export interface Instance {
   readonly where: Where
