@@ -3,7 +3,7 @@
  *
  *   npm run bench                      every case
  *   npm run bench -- tcp udp           the cases those words select (names and groups; `list` shows them)
- *   npm run bench -- --rounds 3 tcp    fewer rounds
+ *   npm run bench -- --rounds 9 --seconds 5 tcp    more and longer samples
  *   npm run bench -- --peers 'docker-proxy,portctl relay' tcp
  *   npm run bench -- guard             the core ratios only, in under 90 seconds; exit status 1 when one fell
  */
@@ -18,7 +18,11 @@ import { writeReport } from './report/write.ts'
 const { values, positionals } = parseArgs({
   args: process.argv.slice(4),
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, peers: { type: 'string', default: '' } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '1' },
+    peers: { type: 'string', default: '' },
+  },
 })
 const rounds = Number(values.rounds)
 const peers = values.peers.split(',').filter(name => name !== '')
@@ -47,7 +51,12 @@ const main = async (): Promise<number> => {
     return 0
   }
   if (positionals.includes('guard')) return (await guard(say)) ? 0 : 1
-  const results = await measure(select(positionals), openLaboratory(say, peers), rounds, say)
+  const results = await measure(
+    select(positionals),
+    openLaboratory({ say, only: peers, seconds: Number(values.seconds) }),
+    rounds,
+    say,
+  )
   await writeReport(
     results,
     CASES.map(one => one.name),

@@ -13,10 +13,17 @@ export const measure = async (
   const results: CaseResult[] = []
   for (const [i, one] of cases.entries()) {
     const started = performance.now()
-    const measured = await runCase(one, laboratory, rounds, (done, of, now) => {
-      const elapsed = Math.round(performance.now() / 1000)
-      say(`[${String(elapsed).padStart(3)} s] ${i + 1}/${cases.length} ${one.name} ${done + 1}/${of} ${now}`)
-    })
+    const measured = await runCase(
+      one,
+      laboratory,
+      Math.min(rounds, one.rounds ?? rounds),
+      (done, of, now) => {
+        const elapsed = Math.round(performance.now() / 1000)
+        say(
+          `[${String(elapsed).padStart(3)} s] ${i + 1}/${cases.length} ${one.name} ${done + 1}/${of} ${now}`,
+        )
+      },
+    )
     const { name, title, method, metrics } = one
     results.push({
       name,

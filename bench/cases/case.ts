@@ -29,5 +29,7 @@ export interface Case {
   readonly metrics: Readonly<Record<string, Metric>>
   /** Axis of `x`, when contestants have one. */
   readonly axis?: string
+  /** At most so many rounds; curves show a shape, and their spread shows in their neighbours. */
+  readonly rounds?: number
   readonly contestants: (laboratory: Laboratory) => Promise<readonly Contestant[]>
 }

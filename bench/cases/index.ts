@@ -2,6 +2,9 @@
 import { apiRate } from './api-rate.ts'
 import type { Case } from './case.ts'
 import { coldPublish } from './cold-publish.ts'
+import { curveConnections } from './curve-connections.ts'
+import { curveFlows } from './curve-flows.ts'
+import { curvePublications } from './curve-publications.ts'
 import { idleLatency, idleMemory } from './idle.ts'
 import { range } from './range.ts'
 import { scalePublications } from './scale-publications.ts'
@@ -33,4 +36,7 @@ export const CASES: readonly Case[] = [
   startup,
   idleMemory,
   idleLatency,
+  curvePublications,
+  curveConnections,
+  curveFlows,
 ]

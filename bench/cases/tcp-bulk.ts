@@ -6,14 +6,17 @@ const bulk = (name: string, streams: number, title: string): Case => ({
   name,
   words: ['tcp', 'bulk'],
   title,
-  method: `iperf3 -P ${streams} -t 2, client to container, bytes as the receiver counted them`,
+  method: `iperf3 -P ${streams}, client to container, bytes as the receiver counted them`,
   metrics: {
     throughput: { title: 'Throughput', unit: 'Gbit/s', better: 'higher', plot: true },
     ...cpuMetrics('GB'),
   },
   contestants: async laboratory =>
     loaded(await laboratory.peers(TCP_PEERS), async peer => {
-      const result = await iperf3(peer.world.client, peer.endpoint('bulk'), { streams, seconds: 2 })
+      const result = await iperf3(peer.world.client, peer.endpoint('bulk'), {
+        streams,
+        seconds: laboratory.seconds,
+      })
       return { units: result.bytes / 1e9, values: { throughput: result.gigabitsPerSecond } }
     }),
 })

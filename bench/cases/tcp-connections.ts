@@ -8,7 +8,7 @@ export const tcpConnections: Case = {
   words: ['tcp', 'http'],
   title: 'New connections, one request each',
   method:
-    "wrk -t 2 -c 64 -d 2s -H 'Connection: close'; 64,512 client ports, TIME_WAIT reusable after 1 s, conntrack flushed before each sample",
+    "wrk -t 2 -c 64 -H 'Connection: close'; 64,512 client ports, TIME_WAIT reusable after 1 s, conntrack flushed before each sample",
   metrics: {
     'connections-per-second': { title: 'Connections a second', unit: 'conn/s', better: 'higher', plot: true },
     errors: { title: 'Errors', unit: '', better: 'lower' },
@@ -16,7 +16,7 @@ export const tcpConnections: Case = {
   },
   contestants: async laboratory =>
     loaded(await laboratory.peers(TCP_PEERS), async peer => {
-      const options = { connections: 64, seconds: 2, close: true }
+      const options = { connections: 64, seconds: laboratory.seconds, close: true }
       const result = await wrk(peer.world.client, url(peer.endpoint('http')), options)
       return {
         units: result.requests / 1000,

@@ -17,7 +17,7 @@ const halfOfPeak = async (laboratory: Laboratory): Promise<number> => {
   if (proxy === null) return 20_000
   const { perSecond } = await wrk(proxy.world.client, url(proxy.endpoint('http')), {
     connections: 32,
-    seconds: 2,
+    seconds: laboratory.seconds,
   })
   return Math.round(perSecond / 2)
 }
@@ -27,7 +27,7 @@ export const tcpLatency: Case = {
   words: ['tcp', 'http', 'latency'],
   title: 'Latency at half of docker-proxy’s peak load',
   method:
-    'Own client over epoll, 64 connections, at half the rate that wrk found docker-proxy to peak at; latency counts from when a request was due, 2 s a sample',
+    'Own client over epoll, 64 connections, at half the rate that wrk found docker-proxy to peak at; latency counts from when a request was due',
   metrics: {
     p50: { title: 'p50', unit: 'ms', better: 'lower' },
     p99: { title: 'p99', unit: 'ms', better: 'lower', plot: true },
@@ -41,7 +41,7 @@ export const tcpLatency: Case = {
         const { p50, p99 } = await agentIn(peer.world.client).rate({
           ...peer.endpoint('http'),
           perSecond,
-          seconds: 2,
+          seconds: laboratory.seconds,
         })
         return { p50, p99 }
       },

@@ -11,7 +11,7 @@ export const tcpLoopback: Case = {
   name: 'tcp-loopback',
   words: ['tcp', 'http'],
   title: 'Keep-alive requests from the host itself to 127.0.0.1:8080',
-  method: `wrk -t 2 -c 32 -d 2s http://127.0.0.1:${PUBLISHED.http}/ in the host namespace; "portctl kernel" is its default path, docker has none but its proxy`,
+  method: `wrk -t 2 -c 32 http://127.0.0.1:${PUBLISHED.http}/ in the host namespace; "portctl kernel" is its default path, docker has none but its proxy`,
   metrics: {
     'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },
     ...cpuMetrics('1,000 requests'),
@@ -20,7 +20,7 @@ export const tcpLoopback: Case = {
     loaded(await laboratory.peers([portctlKernel, portctlRelay, dockerProxy, haproxy, nginx]), async peer => {
       const result = await wrk(peer.world.host, `http://127.0.0.1:${PUBLISHED.http}/`, {
         connections: 32,
-        seconds: 2,
+        seconds: laboratory.seconds,
       })
       return { units: result.requests / 1000, values: { 'requests-per-second': result.perSecond } }
     }),

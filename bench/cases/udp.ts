@@ -12,11 +12,11 @@ import type { Case } from './case.ts'
 const peers = (laboratory: Laboratory): Promise<readonly Running[]> =>
   laboratory.peers([direct, dnat, portctlKernel, portctlRelay, dockerProxy, nginx])
 
-const flooded = (name: string, title: string, load: Flood): Case => ({
+const flooded = (name: string, title: string, load: Omit<Flood, 'seconds'>): Case => ({
   name,
   words: ['udp'],
   title,
-  method: `Own sender (sendmmsg, ${load.flows} flow${load.flows > 1 ? 's' : ''}, ${load.size} B) as fast as it can for ${load.seconds} s; counted where they arrive`,
+  method: `Own sender (sendmmsg, ${load.flows} flow${load.flows > 1 ? 's' : ''}, ${load.size} B) as fast as it can; counted where they arrive`,
   metrics: {
     delivered: { title: 'Delivered', unit: 'packets/s', better: 'higher', plot: true },
     loss: { title: 'Lost under this flood', unit: '%', better: 'lower' },
@@ -26,7 +26,9 @@ const flooded = (name: string, title: string, load: Flood): Case => ({
     (await peers(laboratory)).map(peer => ({
       series: peer.name,
       measure: async () => {
-        const { value, cpu } = await withCpu(await peer.pids(), () => flood(peer, load))
+        const { value, cpu } = await withCpu(await peer.pids(), () =>
+          flood(peer, { ...load, seconds: laboratory.seconds }),
+        )
         return {
           delivered: value.perSecond,
           loss: (1 - value.arrived / value.sent) * 100,
@@ -36,16 +38,17 @@ const flooded = (name: string, title: string, load: Flood): Case => ({
     })),
 })
 
-export const udpSmall = flooded('udp-64', 'UDP, datagrams of 64 bytes', { size: 64, flows: 1, seconds: 2 })
+export const udpSmall = flooded('udp-64', 'UDP, datagrams of 64 bytes', {
+  size: 64,
+  flows: 1,
+})
 export const udpLarge = flooded('udp-1400', 'UDP, datagrams of 1,400 bytes', {
   size: 1400,
   flows: 1,
-  seconds: 2,
 })
 export const udpMix = flooded('udp-flows', 'UDP, 64 flows of 1,200 bytes, as QUIC clients send', {
   size: 1200,
   flows: 64,
-  seconds: 2,
 })
 
 export const udpRoundTrip: Case = {

@@ -3,6 +3,8 @@ import type { Peer, Running } from '../peers/peer.ts'
 import { run } from './process.ts'
 
 export interface Laboratory {
+  /** Length of a sample of load. */
+  readonly seconds: number
   /** Whether contestants of this name take part in the run. */
   readonly takes: (name: string) => boolean
   /** Resolves to null, with a line for the reader, when a program it needs is not installed. */
@@ -12,8 +14,14 @@ export interface Laboratory {
   readonly peers: (peers: readonly Peer[]) => Promise<readonly Running[]>
 }
 
-/** `only`: names of the peers that take part; empty for all. */
-export const openLaboratory = (say: (line: string) => void, only: readonly string[]): Laboratory => {
+export interface LaboratoryOptions {
+  readonly say: (line: string) => void
+  /** Names of the contestants that take part; empty for all. */
+  readonly only: readonly string[]
+  readonly seconds: number
+}
+
+export const openLaboratory = ({ say, only, seconds }: LaboratoryOptions): Laboratory => {
   const takes = (name: string): boolean => only.length === 0 || only.includes(name)
   const started = new Map<Peer, Promise<Running | null>>()
 
@@ -36,6 +44,7 @@ export const openLaboratory = (say: (line: string) => void, only: readonly strin
   }
 
   return {
+    seconds,
     takes,
     peer: one,
     fresh: launch,
