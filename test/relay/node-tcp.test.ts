@@ -1,5 +1,5 @@
 /** What only the portable engine has to take care of: the backlog it keeps itself, and its agents. */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { DEFAULT_LIMITS, type Engine, type ServiceSpec } from '../../src/relay/engine.ts'
 import { createNodeEngine } from '../../src/relay/node/index.ts'
+import { serveInNamespace } from './tcp-peers.ts'
 import { enterNamespace } from './udp-peers.ts'
 
 const program = fileURLToPath(new URL('../../dist/relay.cjs', import.meta.url))
@@ -114,15 +115,10 @@ describe('a RST that Node does not watch for', () => {
   })
 })
 
-/** An echo server on the loopback of a new namespace; gives the namespace's path. */
 const elsewhere = async (port: number, name: string): Promise<string> => {
-  const listen = `require('node:net').createServer(s => s.on('error', () => {}).on('data', d => s.write('${name}:' + d))).listen(${port}, '${LOCAL}', () => console.log('ready'))`
-  const up = 'ip link set lo up && exec "$@"'
-  const args = ['--net', 'sh', '-c', up, 'sh', process.execPath, '-e', listen]
-  const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const { child, netns } = await serveInNamespace(LOCAL, port, name)
   undo.push(() => child.kill('SIGKILL'))
-  await once(child.stdout, 'data')
-  return `/proc/${child.pid}/ns/net`
+  return netns
 }
 
 /** Children of this process that are agents (or nsenter on its way to one). */

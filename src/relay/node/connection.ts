@@ -2,7 +2,7 @@
  * One relayed TCP connection of the portable engine: the client's socket, and the backend's once it is connected.
  *
  * Life cycle: the client arrives paused; when the backend answers, the two are piped into each other; when both are
- * closed, `ended` is called, once.
+ * closed, `ended` is called, once, later than relayConnection returns.
  *
  * Invariants: FIN passes each way on its own (allowHalfOpen; pipe() ends the other side). Whatever ends a side
  * abnormally, a failed connect included, resets the other. A side is read no faster than the other takes it (pipe()
@@ -35,29 +35,32 @@ export const relayConnection = (
   ended: () => void,
 ): Connection => {
   let backend: Socket | undefined
+  let over = false
+  const check = (): void => {
+    if (over || !client.destroyed || backend?.destroyed === false) return
+    over = true
+    ended()
+  }
   const cut = (): void => {
     cancel?.()
     cancel = undefined
     reset(client)
     if (backend !== undefined) reset(backend)
+    check()
   }
-  let open = 0
   const watch = (socket: Socket): void => {
-    open += 1
     // What went wrong does not matter, 'close' follows.
     socket.on('error', () => undefined)
     socket.once('close', failed => {
-      open -= 1
-      if (failed) cut()
-      if (open === 0) ended()
+      if (failed || backend === undefined) cut()
+      else check()
     })
   }
   watch(client)
   let cancel: Cancel | undefined = dial(outcome => {
     cancel = undefined
-    if ('errno' in outcome || client.destroyed) {
-      if ('made' in outcome) reset(outcome.made)
-      reset(client)
+    if ('errno' in outcome) {
+      cut()
       return
     }
     backend = outcome.made
