@@ -18,7 +18,7 @@ import { type Descriptors, type Endpoint, listenError } from './service.ts'
 import type { LoopGuard } from './udp-loops.ts'
 
 /** A socket that clients reach. */
-export interface Inlet {
+interface Inlet {
   /** Unique in the process. */
   readonly id: number
   answer(message: Uint8Array, client: RemoteInfo): void
