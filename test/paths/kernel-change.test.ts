@@ -84,18 +84,24 @@ test('the number of rules does not depend on what is published', async () => {
 })
 
 test('rebuilding the table leaves no moment without it', async () => {
-  const { load, visit, lan, host, web } = bed()
+  const { lab, load, visit, lan, host, web } = bed()
   const desired = published(forward(web, 8080))
   await load(desired)
+  // As the relay does. A packet that is half-way through the chains at the moment of the exchange may see neither
+  // the old rules nor the new ones (docs/nftables.md); the time between two transactions would show as many more.
+  const relay = await lab.serve(host, { kind: 'who', host: '0.0.0.0', port: 8080, name: 'relay' })
+  const rebuilds = 20
   let rebuilding = true
-  const rebuilds = (async () => {
-    for (let i = 0; i < 20; i++) await load(desired)
+  const done = (async () => {
+    for (let i = 0; i < rebuilds; i++) await load(desired)
     rebuilding = false
   })()
-  let visits = 0
-  for (; rebuilding; visits++) expect(await visit(lan, host.ipv4, 8080)).toMatchObject({ name: 'web' })
-  await rebuilds
-  expect(visits).toBeGreaterThan(20)
+  const answers: string[] = []
+  while (rebuilding) answers.push((await visit(lan, host.ipv4, 8080)).name)
+  await done
+  await relay.close()
+  expect(answers.length).toBeGreaterThan(rebuilds)
+  expect(answers.filter(name => name !== 'web').length).toBeLessThan(rebuilds / 4)
 })
 
 test('tables of others stay as they are', async () => {
@@ -157,10 +163,7 @@ describe('drift', () => {
     ['a set emptied', 'flush set inet portctl bridges'],
     ['a chain emptied', 'flush chain inet portctl guard'],
     ['a chain with a rule too many', 'insert rule inet portctl forward accept'],
-    [
-      'a table of another version',
-      'delete chain inet portctl ' + LAYOUT + '; add chain inet portctl layout_0',
-    ],
+    ['a table of another version', `delete chain inet portctl ${LAYOUT}; add chain inet portctl layout_0`],
     ['the table gone', 'delete table inet portctl'],
   ])('%s is found and put right', async (_, damage) => {
     const { lab, host, nft, load } = bed()
