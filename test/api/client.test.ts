@@ -30,7 +30,7 @@ const serve = async (overrides: Partial<Service> = {}): Promise<FakeService> => 
 }
 
 /** A daemon that does as told with each connection. */
-const impostor = async (onConnection: (socket: Socket) => void): Promise<void> => {
+const impostor = async (onConnection: (socket: Socket) => unknown): Promise<void> => {
   const server: Server = createServer(onConnection).listen(join(runDir, 'portctl.sock'))
   await once(server, 'listening')
   cleanup.push(() => server.close())
@@ -101,6 +101,23 @@ describe('failures of the connection', () => {
       message: expect.stringContaining('outcome is unknown'),
       hint: expect.stringContaining('portctl ls'),
     })
+  })
+
+  it('reads an answer that comes byte by byte', async () => {
+    const body = Buffer.from(JSON.stringify([{ ...publication, name: 'žlutý 🐎' }]))
+    const answer = Buffer.concat([
+      Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`),
+      body,
+    ])
+    await impostor(async socket => {
+      await once(socket, 'data')
+      for (const byte of answer) {
+        socket.write(Buffer.of(byte))
+        await new Promise(resolve => setImmediate(resolve))
+      }
+      socket.end()
+    })
+    expect((await connect({ runDir }).listPublications())[0]?.name).toBe('žlutý 🐎')
   })
 
   it('does not speak of outcomes when the request was only a question', async () => {
