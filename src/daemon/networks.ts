@@ -13,7 +13,7 @@ import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import { formatCidr, parseCidr, parseInterfaceAddress } from '../core/address.ts'
 import { choosePool, choosePool6, gatewayOf, macFromIpv4 } from '../ipam/index.ts'
-import { openForwarding, restoreForwarding } from '../kernel/forwarding.ts'
+import { applyForwarding, planForwarding, restoreForwarding } from '../kernel/forwarding.ts'
 import type { Kernel } from '../kernel/index.ts'
 import { onlyLoopback, type Resolver } from '../kernel/resolv.ts'
 import type { Network } from '../model/index.ts'
@@ -118,36 +118,38 @@ export class Networks {
     return network
   }
 
-  /** Commits the change given together with the forwarding that it needs; undoes the sysctls when it fails. */
+  /**
+   * Commits the change given together with the forwarding that it needs. The table and the note come first: an
+   * interface never forwards for us before the table keeps strangers out and the way back is written down.
+   */
   async #withForwarding(operations: readonly Operation[], changes: readonly Change[]): Promise<void> {
     const { store, committer, kernel, kernelPath } = this.#parts
     const before = forwardingOf(store)
     // Without the table nothing could keep the opened interfaces from forwarding for strangers.
-    const names = kernelPath
-      ? (await kernel.links.list()).map(link => link.name).filter(name => name !== 'lo')
-      : []
-    const opening = await openForwarding(kernel.sysctl, names)
-    const nothingOpened = opening.changes.length === 0
-    if (nothingOpened && changes.length === 0) return
+    const plan = await planForwarding(kernel.sysctl, kernelPath ? await this.#ways() : [])
+    if (plan.changes.length === 0) {
+      if (changes.length > 0) await committer.submit({ ...NOTHING, operations, changes })
+      return
+    }
     const after: Forwarding = {
-      changes: [...before.changes, ...opening.changes],
+      changes: [...before.changes, ...plan.changes],
       opened: {
-        4: [...new Set([...before.opened[4], ...opening.opened[4]])],
-        6: [...new Set([...before.opened[6], ...opening.opened[6]])],
+        4: [...new Set([...before.opened[4], ...plan.opened[4]])],
+        6: [...new Set([...before.opened[6], ...plan.opened[6]])],
       },
     }
-    try {
-      await committer.submit({
-        ...NOTHING,
-        operations: nothingOpened
-          ? operations
-          : [...operations, { op: 'set-opened', before: before.opened, after: after.opened }],
-        changes: nothingOpened ? changes : [...changes, noteForwarding(after)],
-      })
-    } catch (error) {
-      await restoreForwarding(kernel.sysctl, opening.changes)
-      throw error
-    }
+    await committer.submit({
+      ...NOTHING,
+      operations: [...operations, { op: 'set-opened', before: before.opened, after: after.opened }],
+      changes: [...changes, noteForwarding(after)],
+    })
+    await applyForwarding(kernel.sysctl, plan.changes)
+  }
+
+  /** Interfaces that packets for containers may come in by: all but loopback and the ports of bridges. */
+  async #ways(): Promise<readonly string[]> {
+    const links = await this.#parts.kernel.links.list()
+    return links.filter(link => link.name !== 'lo' && link.bridge === null).map(link => link.name)
   }
 
   /** An unused bridge name, a /16 that overlaps nothing this host knows, a ULA /64 (RFC 4193). */

@@ -7,8 +7,8 @@
  * routes stay.
  *
  * An interface that forwarded already is not touched and not reported. The ones reported are those that would forward
- * other people's packets only because of us; the nftables table stops that (set `opened`). Every change is handed back
- * as data, to be stored and undone later; undoing leaves alone what somebody else has changed since.
+ * other people's packets only because of us; the nftables table stops that (set `opened`). Changes are data, to
+ * be stored before they are made and undone later; undoing leaves alone what somebody else has changed since.
  */
 import type { Family } from '../core/address.ts'
 import type { Setting, Sysctl } from './sysctl.ts'
@@ -20,9 +20,9 @@ export interface SysctlChange {
 }
 
 export interface Opening {
-  /** In the order in which they were made. */
+  /** In the order in which they are to be made. */
   readonly changes: readonly SysctlChange[]
-  /** Interfaces that forward only since now, by family. */
+  /** Interfaces that forward only because of these changes, by family. */
   readonly opened: Readonly<Record<Family, readonly string[]>>
 }
 
@@ -70,17 +70,20 @@ const wanted6 = async (sysctl: Sysctl, interfaces: readonly string[]): Promise<W
   return { opened: interfaces, changes: [...raised, { key: ALL6, before: '0', after: '1' }] }
 }
 
-/** Turns forwarding on for packets that come in by these interfaces. All or nothing. */
-export const openForwarding = async (sysctl: Sysctl, interfaces: readonly string[]): Promise<Opening> => {
+/** What it takes to forward packets that come in by these interfaces. Nothing is changed yet. */
+export const planForwarding = async (sysctl: Sysctl, interfaces: readonly string[]): Promise<Opening> => {
   const [four, six] = await Promise.all([wanted4(sysctl, interfaces), wanted6(sysctl, interfaces)])
-  const changes = [...four.changes, ...six.changes]
+  return { changes: [...four.changes, ...six.changes], opened: { 4: four.opened, 6: six.opened } }
+}
+
+/** Makes the changes of a plan. All or nothing. */
+export const applyForwarding = async (sysctl: Sysctl, changes: readonly SysctlChange[]): Promise<void> => {
   try {
     await sysctl.write(changes.map(({ key, after }) => ({ key, value: after })))
   } catch (error) {
     await restoreForwarding(sysctl, changes)
     throw error
   }
-  return { changes, opened: { 4: four.opened, 6: six.opened } }
 }
 
 /** Undoes what is still as we left it; what was changed since, or has gone, is passed over. */

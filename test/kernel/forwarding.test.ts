@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createFakeSysctl } from '../../src/kernel/fake/sysctl.ts'
-import { openForwarding, restoreForwarding } from '../../src/kernel/forwarding.ts'
+import { applyForwarding, planForwarding, restoreForwarding } from '../../src/kernel/forwarding.ts'
+import type { Sysctl } from '../../src/kernel/sysctl.ts'
 import { netnsSysctl } from '../../src/kernel/sysctl.ts'
 import { useLab } from '../lab/hooks.ts'
 
@@ -22,6 +23,12 @@ const recent = (changed: Readonly<Record<string, string>> = {}) =>
     'net/ipv6/conf/eth1/force_forwarding': '0',
     ...changed,
   })
+
+const openForwarding = async (sysctl: Sysctl, interfaces: readonly string[]) => {
+  const plan = await planForwarding(sysctl, interfaces)
+  await applyForwarding(sysctl, plan.changes)
+  return plan
+}
 
 describe('which interfaces are opened', () => {
   test('only those that did not forward, by family', async () => {
