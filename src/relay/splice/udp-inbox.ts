@@ -29,6 +29,8 @@ export const IOVEC_WORDS = IOVEC_BYTES / 4
 export const CONTROL_BYTES = 64
 export const CONTROL_WORDS = CONTROL_BYTES / 4
 export const NAME_LENGTH = 2
+export const IOVEC_POINTER = 4
+export const IOVEC_COUNT = 6
 export const CONTROL_POINTER = 8
 export const CONTROL_LENGTH = 10
 const MESSAGE_LENGTH = 14
@@ -48,6 +50,9 @@ export const writePointer = (words: Int32Array, at: number, address: number): vo
   words[at + 1] = Math.floor(address / 2 ** 32)
 }
 
+export const readPointer = (words: Int32Array, at: number): number =>
+  ((words[at + 1] as number) >>> 0) * 2 ** 32 + ((words[at] as number) >>> 0)
+
 export class Inbox {
   readonly #libc: Libc
   /** The headers, and behind them the iovecs they point at. */
@@ -56,7 +61,8 @@ export class Inbox {
   readonly #names: Int32Array
   readonly #control: Int32Array
   readonly #payload: Pinned
-  readonly capacity: number
+  /** From this slot on, headers are as `#renew` left them. */
+  #written = 0
 
   constructor(libc: Libc, capacity: number) {
     const headers = libc.pin(capacity * (HEADER_BYTES + IOVEC_BYTES))
@@ -64,7 +70,6 @@ export class Inbox {
     const names = libc.pin(capacity * NAME_BYTES)
     const control = libc.pin(capacity * CONTROL_BYTES)
     this.#libc = libc
-    this.capacity = capacity
     this.#headers = headers
     this.#payload = libc.pin(capacity * SLOT_BYTES)
     this.#words = new Int32Array(headers.bytes.buffer)
@@ -74,21 +79,27 @@ export class Inbox {
     for (let slot = 0; slot < capacity; slot++) {
       const at = slot * HEADER_WORDS
       writePointer(this.#words, at, names.address + slot * NAME_BYTES)
-      writePointer(this.#words, at + 4, headers.address + iovecs + slot * IOVEC_BYTES)
-      this.#words[at + 6] = 1
+      writePointer(this.#words, at + IOVEC_POINTER, headers.address + iovecs + slot * IOVEC_BYTES)
+      this.#words[at + IOVEC_COUNT] = 1
       writePointer(this.#words, at + CONTROL_POINTER, control.address + slot * CONTROL_BYTES)
       writePointer(iovecWords, slot * IOVEC_WORDS, this.payload(slot))
       iovecWords[slot * IOVEC_WORDS + 2] = SLOT_BYTES
+      this.#renew(slot)
     }
+  }
+
+  #renew(slot: number): void {
+    this.#words[slot * HEADER_WORDS + NAME_LENGTH] = SOCKADDR_IN6_SIZE
+    this.#words[slot * HEADER_WORDS + CONTROL_LENGTH] = CONTROL_BYTES
   }
 
   /** Fills slots from `first` on, at most `limit`; returns how many, or −1 with errno set. */
   receive(fd: number, first: number, limit: number): number {
-    for (let slot = first; slot < first + limit; slot++) {
-      this.#words[slot * HEADER_WORDS + NAME_LENGTH] = SOCKADDR_IN6_SIZE
-      this.#words[slot * HEADER_WORDS + CONTROL_LENGTH] = CONTROL_BYTES
-    }
-    return this.#libc.recvmmsg(fd, this.#headers.address + first * HEADER_BYTES, limit, 0, 0)
+    for (let slot = first; slot < Math.min(first + limit, this.#written); slot++) this.#renew(slot)
+    const count = this.#libc.recvmmsg(fd, this.#headers.address + first * HEADER_BYTES, limit, 0, 0)
+    const end = first + Math.max(count, 0)
+    this.#written = first + limit < this.#written ? this.#written : end
+    return count
   }
 
   payload(slot: number): number {

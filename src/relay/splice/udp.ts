@@ -2,10 +2,11 @@
  * UDP on the data path. Each client of each listener is a *flow* with a connected socket of its own to the target
  * (udp-flows.ts): the kernel finds the flow of an answer, and tells each flow alone when its target refuses.
  *
- * client → target: a listener's datagrams are taken in a batch (udp-inbox.ts); runs of one flow leave in one call.
+ * client → target: a listener's datagrams are taken in a batch (udp-inbox.ts), sorted by flow (udp-queues.ts), and
+ * each flow's leave in one call.
  * target → client: the answers of all flows that are ready in one turn of the loop gather in the outbox and leave
  * through their listener in one call, with the address that the client asked as their source.
- * Payloads stay where recvmmsg put them; slot `i` of the inbox backs message `i` of the outbox.
+ * Payloads stay where recvmmsg put them; slot `i` of the inbox backs piece `i` of the gathered answers.
  *
  * Life of a flow: made by the first datagram of an unknown client; ended by `flowTimeout` without a datagram
  * either way, by a retarget or close of its service, or, being the one unused for longest, to make room (its
@@ -18,8 +19,9 @@
  * without locks, and a flow's datagrams keep their order. SO_REUSEPORT sockets, one a thread, would spread one
  * port over cores, but then any process of the same user could join the port and bind(2) would report no conflict.
  *
- * Invariant: no answer is pending while a flow is added or removed or a listener is read (`#flush` comes first),
- * because pending answers point into the inbox and at flow records.
+ * Invariants: no answer is pending while a flow is added or removed or a listener is read (`#flush` comes first),
+ * because pending answers point into the inbox and at flow records. No flow is removed while it has datagrams of
+ * the batch queued (`#forwardAll` comes first).
  */
 import { EAGAIN, ECONNREFUSED, EMFILE, ENFILE, EPOLLIN, type Libc } from '../../kernel/libc/index.ts'
 import { Kind, type Loop } from './loop.ts'
@@ -28,6 +30,7 @@ import { emptyFlowList, type FlowList, FlowTable, NONE } from './udp-flows.ts'
 import { Inbox } from './udp-inbox.ts'
 import { LoopGuard } from './udp-loops.ts'
 import { Outbox } from './udp-outbox.ts'
+import { FlowQueues } from './udp-queues.ts'
 import { type UdpSockets, udpSockets } from './udp-sockets.ts'
 import { grown } from './wheel.ts'
 
@@ -40,10 +43,14 @@ export interface DataPath {
 
 export const createUdp = (path: DataPath): ProtocolHandler => new UdpRelay(path)
 
-/** Datagrams (or bundles) a call. */
-const BATCH = 64
-/** A flow with fewer free slots than this left sends the gathered answers first. */
-const ROOM = 16
+/** Datagrams (or bundles) a call: bounds of what adapts to their size, and where it starts. */
+const MIN_BATCH = 8
+const FIRST_BATCH = 32
+const MAX_BATCH = 256
+/** Bytes of a batch that should still lie in the second-level cache when they are sent. */
+const CACHED = 512 << 10
+/** With fewer free slots than this, the gathered answers leave before more are received. */
+const ROOM = 64
 
 /** Bits of a flow's state, by descriptor. */
 const ON_ALTERNATIVE = 1
@@ -65,6 +72,7 @@ class UdpRelay implements ProtocolHandler {
   readonly #guard: LoopGuard
   readonly #inbox: Inbox
   readonly #outbox: Outbox
+  readonly #queues = new FlowQueues(MAX_BATCH)
   readonly #carried = new Map<number, Carried>()
   /** Listener → its service's slot and its index among the service's listeners. */
   #slot = new Int32Array(0)
@@ -74,6 +82,7 @@ class UdpRelay implements ProtocolHandler {
   #state = new Uint8Array(0)
   /** The listener through which the pending answers leave. */
   #answering = NONE
+  #batch = FIRST_BATCH
 
   constructor({ libc, loop, counters, active }: DataPath) {
     this.#libc = libc
@@ -83,8 +92,8 @@ class UdpRelay implements ProtocolHandler {
     this.#sockets = udpSockets(libc)
     this.#flows = new FlowTable(libc)
     this.#guard = new LoopGuard(libc, loop)
-    this.#inbox = new Inbox(libc, BATCH)
-    this.#outbox = new Outbox(libc, BATCH)
+    this.#inbox = new Inbox(libc, MAX_BATCH)
+    this.#outbox = new Outbox(libc, MAX_BATCH)
     loop.onGrow(capacity => {
       this.#slot = grown(this.#slot, capacity)
       this.#index = grown(this.#index, capacity)
@@ -130,44 +139,48 @@ class UdpRelay implements ProtocolHandler {
     if (carried !== undefined) this.#dropAll(carried)
   }
 
-  /** Client → target: a batch from a listener. */
+  /** Client → target: a batch from a listener, sorted by flow. */
   #ask(listener: number): void {
     this.#flush()
-    const count = this.#inbox.receive(listener, 0, BATCH)
     const carried = this.#carriedBy(listener)
+    const count = this.#inbox.receive(listener, 0, this.#batch)
     if (count <= 0 || carried.service.target === null) return
-    const { key } = this.#flows
     let flow = NONE
+    let bytes = 0
     for (let slot = 0; slot < count; slot++) {
-      this.#inbox.readKey(slot, listener, key)
+      this.#inbox.readKey(slot, listener, this.#flows.key)
       if (flow === NONE || !this.#flows.matches(flow)) {
-        if (flow !== NONE) this.#forward(carried, flow)
         flow = this.#flows.find()
         if (flow === NONE) flow = this.#connect(carried, listener)
-        else this.#flows.touch(carried.flows, flow, this.#loop.now)
         if (flow === NONE) continue
       }
-      this.#outbox.push(this.#inbox.payload(slot), this.#inbox.length(slot), this.#inbox.segmentSize(slot))
+      bytes += this.#inbox.length(slot)
+      this.#queues.add(flow, slot)
     }
-    if (flow !== NONE) this.#forward(carried, flow)
+    this.#forwardAll(carried)
+    this.#adapt(count, bytes)
   }
 
-  /** Sends what is in the outbox to the flow's target. */
-  #forward(carried: Carried, flow: number): void {
-    const fd = this.#flows.socket(flow)
-    let bytes = this.#outbox.send(fd)
-    if ((this.#state[fd] as number) & TENTATIVE) bytes = this.#reconsider(carried, flow, bytes)
-    this.#outbox.clear()
-    this.#count(carried, Counter.bytesIn, bytes)
+  /** Sends every flow's part of the batch to its target. */
+  #forwardAll(carried: Carried): void {
+    this.#queues.drain((flow, first) => {
+      for (let slot = first; slot !== NONE; slot = this.#queues.next(slot)) this.#collect(slot, flow, null)
+      this.#flows.touch(carried.flows, flow, this.#loop.now)
+      const fd = this.#flows.socket(flow)
+      let bytes = this.#outbox.send(fd)
+      if ((this.#state[fd] as number) & TENTATIVE) bytes = this.#reconsider(carried, flow, bytes)
+      this.#outbox.clear()
+      this.#count(carried, Counter.bytesIn, bytes)
+    })
   }
 
   /** Target → client: what a flow's socket holds joins the outbox. */
   #answer(fd: number): void {
     const flow = this.#flow[fd] as number
     const listener = this.#flows.listener(flow)
-    if (listener !== this.#answering || this.#outbox.count > BATCH - ROOM) this.#flush()
-    const first = this.#outbox.count
-    const count = this.#inbox.receive(fd, first, BATCH - first)
+    if (listener !== this.#answering || this.#outbox.pieces > MAX_BATCH - ROOM) this.#flush()
+    const first = this.#outbox.pieces
+    const count = this.#inbox.receive(fd, first, Math.min(this.#batch, MAX_BATCH - first))
     const carried = this.#carriedBy(listener)
     if (count < 0) {
       // The refusal of an earlier datagram; the flow stays, for a target that comes up later.
@@ -175,13 +188,26 @@ class UdpRelay implements ProtocolHandler {
         this.#state[fd] = (this.#state[fd] as number) | TENTATIVE
       return
     }
+    let bytes = 0
     for (let slot = first; slot < first + count; slot++) {
-      const segment = this.#inbox.segmentSize(slot)
-      this.#outbox.pushAnswer(this.#inbox.payload(slot), this.#inbox.length(slot), segment, this.#flows, flow)
+      bytes += this.#inbox.length(slot)
+      this.#collect(slot, flow, this.#flows)
     }
+    this.#adapt(count, bytes)
     this.#flows.touch(carried.flows, flow, this.#loop.now)
     this.#answering = listener
     this.#loop.again(listener)
+  }
+
+  #collect(slot: number, flow: number, answersOf: FlowTable | null): void {
+    const inbox = this.#inbox
+    this.#outbox.push(flow, inbox.payload(slot), inbox.length(slot), inbox.segmentSize(slot), answersOf)
+  }
+
+  /** Large datagrams in small batches, small ones in large batches while there are so many. */
+  #adapt(count: number, bytes: number): void {
+    if (bytes > CACHED) this.#batch = Math.max(MIN_BATCH, this.#batch >> 1)
+    else if (count === this.#batch && bytes * 2 <= CACHED) this.#batch = Math.min(MAX_BATCH, this.#batch << 1)
   }
 
   /** Sends the pending answers. */
@@ -198,9 +224,12 @@ class UdpRelay implements ProtocolHandler {
     const { service, flows } = carried
     const hops = this.#guard.hopsOf(this.#flows.key)
     if (hops < 0 || this.#guard.fromListener(this.#flows.key)) return NONE
-    while (flows.size >= service.spec.limits.maxConnections) this.#drop(carried, flows.oldest)
+    if (flows.size >= service.spec.limits.maxConnections) this.#makeRoom(carried)
     const port = targetPort(service.spec, this.#index[listener] as number)
-    const fd = this.#socket(carried, port, false)
+    let fd = this.#socket(carried, port, false)
+    // EAGAIN: all of ip_local_port_range is taken.
+    if (fd < 0 && [EMFILE, ENFILE, EAGAIN].includes(this.#libc.errno()) && this.#makeRoom(carried))
+      fd = this.#socket(carried, port, false)
     if (fd < 0) return NONE
     this.#guard.connected(fd, port, hops)
     const flow = this.#flows.add(flows, fd, this.#loop.now)
@@ -214,15 +243,12 @@ class UdpRelay implements ProtocolHandler {
     return flow
   }
 
-  /** A registered socket to the service's target, at the cost of the oldest flow if need be; −1 if it cannot be. */
-  #socket(carried: Carried, port: number, alternative: boolean): number {
-    const { target } = carried.service
+  /** A registered socket to the service's target; −1 with errno set. */
+  #socket({ service }: Carried, port: number, alternative: boolean): number {
+    const { target } = service
     if (target === null) return -1
     const address = (alternative ? target.alternative : undefined) ?? target.address
-    let fd = this.#sockets.flow(target.netns, address, port)
-    // EAGAIN: all of ip_local_port_range is taken.
-    if (fd < 0 && [EMFILE, ENFILE, EAGAIN].includes(this.#libc.errno()) && this.#makeRoom(carried))
-      fd = this.#sockets.flow(target.netns, address, port)
+    const fd = this.#sockets.flow(target.netns, address, port)
     if (fd < 0 || this.#loop.add(fd, Kind.udpFlow, EPOLLIN)) return fd
     this.#libc.close(fd)
     return -1
@@ -230,6 +256,7 @@ class UdpRelay implements ProtocolHandler {
 
   /** Drops the oldest flow of the service, or else of the service whose oldest is the oldest; false if there is none. */
   #makeRoom(wanting: Carried): boolean {
+    this.#forwardAll(wanting)
     let victim = wanting
     if (wanting.flows.size === 0)
       for (const other of this.#carried.values())
