@@ -6,9 +6,8 @@
  * only to the process that started it: one that ends while control is away is reported with status null.
  */
 import { spawn } from 'node:child_process'
-import { accessSync, closeSync, constants, openSync, readFileSync, statSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { constants as os } from 'node:os'
-import { delimiter, join, resolve } from 'node:path'
 import { enterCommand } from '../core/enter.ts'
 import { PortctlError } from '../core/errors.ts'
 
@@ -31,33 +30,6 @@ export const startTimeOf = (pid: number): number | null => {
 }
 
 export const isAlive = ({ pid, pidStart }: ProcessId): boolean => startTimeOf(pid) === pidStart
-
-/**
- * The command with its file looked up, as execvp(3) would: so that one that does not exist is refused before
- * anything is made for it. @throws `command-failed`
- */
-export const findCommand = (
-  command: readonly string[],
-  path = DEFAULT_PATH,
-  cwd = '/',
-): readonly string[] => {
-  const [file = '', ...args] = command
-  const places = file.includes('/') ? [resolve(cwd, file)] : path.split(delimiter).map(dir => join(dir, file))
-  const found = places.filter(place => statSync(place, { throwIfNoEntry: false })?.isFile())
-  if (found.length === 0) throw PortctlError.of('command-failed', { command: file, why: 'no such command' })
-  const usable = found.find(place => {
-    try {
-      accessSync(place, constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
-  if (usable === undefined) throw PortctlError.of('command-failed', { command: file, why: 'not executable' })
-  return [usable, ...args]
-}
-
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 export interface StartOptions {
   readonly netns: string

@@ -17,6 +17,7 @@ import type { Logger } from 'pino'
 import type { RunRequest } from '../api/views.ts'
 import { type Address, type Cidr, parseAddress, parseCidr } from '../core/address.ts'
 import { PortctlError } from '../core/errors.ts'
+import { findExecutable } from '../core/executable.ts'
 import { parseName } from '../core/name.ts'
 import { allocate, macFromIpv4 } from '../ipam/index.ts'
 import type { Kernel } from '../kernel/index.ts'
@@ -24,7 +25,7 @@ import { netnsIdentity, netnsPath } from '../kernel/netns.ts'
 import type { Resolver } from '../kernel/resolv.ts'
 import type { Container, Endpoint, Network, Publication } from '../model/index.ts'
 import type { Committer, Transaction } from './committer.ts'
-import { findCommand, isAlive, startProcess, startTimeOf } from './container-process.ts'
+import { isAlive, startProcess, startTimeOf } from './container-process.ts'
 import { killInside, resolvConfOf, unwire, wire, wiringOf } from './container-wiring.ts'
 import { DEFAULT_NETWORK, type Networks } from './networks.ts'
 import { dropPending, notePending, pendingWirings } from './notes.ts'
@@ -97,9 +98,7 @@ export class Containers {
         what: 'a container',
         needs: 'CAP_SYS_ADMIN and CAP_NET_ADMIN',
       })
-    const command = request.detach
-      ? findCommand(request.command, request.env?.PATH, request.cwd)
-      : request.command
+    const command = request.detach ? locate(request) : request.command
     const id = newId()
     const name = this.#takeName(request.name ?? `c${id}`)
     const addresses: string[] = []
@@ -332,5 +331,11 @@ export class Containers {
     return container
   }
 }
+
+/** A detached command with its file looked up as its caller's shell would: one that does not exist is refused here. */
+const locate = ({ command: [file = '', ...args], env, cwd = '/' }: RunRequest): readonly string[] => [
+  findExecutable(file, env?.PATH, cwd),
+  ...args,
+]
 
 const bare = (cidr: string): string => cidr.replace(/\/.*/, '')

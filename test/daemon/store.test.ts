@@ -227,3 +227,22 @@ describe('a damaged journal', () => {
     })
   })
 })
+
+// A continuation of a commit may run in any microtask after it: whatever the writer is doing then, it must see what is
+// committed from there.
+it.each([0, 1, 2, 3, 4, 5, 6, 7, 8])(
+  'a commit made %i microtasks after another was acknowledged is written too',
+  async delay => {
+    const store = await openStore(dir)
+    for (let round = 0; round < 3; round++) {
+      await store.commit([{ put: 'meta', id: `first-${round}`, value: round }])
+      for (let i = 0; i < delay; i++) await Promise.resolve()
+      await store.commit([{ put: 'meta', id: `second-${round}`, value: round }])
+    }
+    expect(store.state.meta.size).toBe(6)
+    await store.close()
+    const again = await openStore(dir)
+    expect(again.state.meta.size).toBe(6)
+    await again.close()
+  },
+)
