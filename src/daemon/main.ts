@@ -69,7 +69,8 @@ const serve = async (options: DaemonOptions, log: Logger): Promise<void> => {
 
 const endSignal = (): Promise<NodeJS.Signals> =>
   new Promise(resolve => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
+    // Not `once`: execa's exit hook ends a process on a signal that nobody else listens to (any more).
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal))
     // The terminal that started a background daemon may close.
     process.on('SIGHUP', () => {})
   })
