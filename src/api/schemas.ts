@@ -91,6 +91,7 @@ const publishRequest = describes<PublishRequest>()(
     to: text.exactOptional(),
     name: text.exactOptional(),
     via: via.exactOptional(),
+    held: z.boolean().exactOptional(),
   }),
 )
 

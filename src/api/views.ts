@@ -75,6 +75,8 @@ export interface PublishRequest {
   readonly to?: string
   readonly name?: string
   readonly via?: Via
+  /** The client will `hold` them; should the daemon end first, the next one drops them. */
+  readonly held?: boolean
 }
 
 export interface PublishResponse {

@@ -300,7 +300,7 @@ export class Containers {
   async #publish(container: Container, specs: readonly string[]): Promise<readonly Publication[]> {
     if (specs.length === 0) return []
     const target = { kind: 'container', container: container.id } as const
-    return this.#parts.publisher.publish({ specs, target, name: null, via: 'auto' })
+    return this.#parts.publisher.publish({ specs, target, name: null, via: 'auto', held: false })
   }
 
   async #start(container: Container, request: RunRequest): Promise<Container> {

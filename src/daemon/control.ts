@@ -114,6 +114,7 @@ export class Control implements Service {
       target,
       name: request.name ?? null,
       via: request.via ?? 'auto',
+      held: request.held ?? false,
     })
     return { publications: this.#newViews(publications), notes: this.#notes(publications) }
   }

@@ -33,6 +33,7 @@ export interface Publish {
   readonly target: Target
   readonly name: string | null
   readonly via: Via
+  readonly held: boolean
 }
 
 /** One draft on its way: its candidates, and the one it holds now. */
@@ -120,14 +121,14 @@ export class Publisher {
   #route(publication: Publication): Route {
     const around = this.#parts.surroundings()
     const route = routeOf(publication, around)
-    if (publication.via === 'kernel' && route.forward === null)
+    if (publication.via === 'kernel' && route.via !== 'kernel')
       throw PortctlError.of('via-unavailable', {
         target: route.target,
         why: around.kernelPath
           ? 'it is not behind a bridge of ours, or has no address of the family asked for'
           : 'nftables cannot be used here',
       })
-    if (route.service === null && route.forward === null)
+    if (route.service === null && route.via !== 'kernel')
       throw PortctlError.of('via-unavailable', { target: route.target, why: 'the relay does not carry sctp' })
     return route
   }
@@ -209,6 +210,7 @@ const toPublication = ({ id, draft, claim }: Attempt, request: Publish, name: st
     targetPort: draft.targetPorts.first,
     targetPortEnd: draft.targetPorts.last,
     via: request.via,
+    ...(request.held ? { held: true } : {}),
   }
   refuseLoop(publication)
   return publication

@@ -21,6 +21,15 @@ export const restore = async (parts: Parts): Promise<void> => {
   await relay.align(desiredServices(store, noKernelPath === null, resolver))
   await containers.restore()
   await networks.refreshForwarding()
+  await dropHeld(parts)
+}
+
+/** `publish --foreground`: whoever held these lost an earlier daemon and told its user that the outcome is unknown. */
+const dropHeld = async ({ store, publisher, log }: Parts): Promise<void> => {
+  const held = [...store.state.publications.values()].filter(publication => publication.held)
+  if (held.length === 0) return
+  log.warn({ publications: held.map(({ id }) => id) }, 'taking back publications that nobody holds any more')
+  await publisher.unpublish(held)
 }
 
 /** Links that carry our mark and no record: made by a daemon that was killed before it could write them down. */

@@ -25,6 +25,8 @@ export interface Publication {
   readonly targetPortEnd: Port
   /** As asked; what is in use is derived. */
   readonly via: Via
+  /** It lasts as long as the client that asked for it: no later than the daemon that the client is connected to. */
+  readonly held?: true
 }
 
 /** One container's place on one network. */

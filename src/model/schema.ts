@@ -42,6 +42,7 @@ export const publication = describes<Publication>()(
     targetPort: portNumber,
     targetPortEnd: portNumber,
     via,
+    held: z.literal(true).exactOptional(),
   }),
 )
 

@@ -53,6 +53,7 @@ export const publish = verb({
       ...(to === undefined ? {} : { to }),
       ...(name === undefined ? {} : { name }),
       ...(via === undefined ? {} : { via }),
+      ...(foreground ? { held: true } : {}),
     })
     const show = (): void => {
       for (const note of notes) env.note(note)
