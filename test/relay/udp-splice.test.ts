@@ -1,8 +1,92 @@
-/** The splice engine's UDP under the suite that every engine passes. */
-import { fileURLToPath } from 'node:url'
+/** The splice engine's UDP under the suite that every engine passes, and what happens where the kernel's means end. */
+import { readdirSync, writeFileSync } from 'node:fs'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { loadLibc, RLIMIT_NOFILE } from '../../src/kernel/libc/index.ts'
+import { DEFAULT_LIMITS, type Engine } from '../../src/relay/engine.ts'
 import { createSpliceEngine } from '../../src/relay/splice/index.ts'
+import { buildWorker } from './build-worker.ts'
 import { describeUdpEngine } from './conformance-udp.ts'
+import { enterNamespace, Peer } from './udp-peers.ts'
 
-const workerFile = fileURLToPath(new URL('../../dist/relay-worker.cjs', import.meta.url))
+const workerFile = await buildWorker()
+const libc = await loadLibc()
 
 describeUdpEngine('splice', () => createSpliceEngine({ workerFile }))
+describeUdpEngine('splice, two threads', () => createSpliceEngine({ workerFile, workers: 2 }))
+
+describe('splice: the oldest UDP flow makes room', () => {
+  const LOCAL = '127.0.0.1'
+  const CLIENTS = 30
+  let engine: Engine
+  let server: Peer
+  let clients: readonly Peer[]
+
+  beforeAll(async () => {
+    enterNamespace()
+    engine = await createSpliceEngine({ workerFile })
+  })
+  afterAll(() => engine.shutdown())
+
+  beforeEach(async () => {
+    server = await Peer.bind(LOCAL, 0, { echo: true })
+    await engine.open([
+      {
+        id: 'one',
+        protocol: 'udp',
+        addresses: [LOCAL],
+        ports: { first: 5000, last: 5000 },
+        target: { address: LOCAL },
+        targetPorts: { first: server.port, last: server.port },
+        limits: DEFAULT_LIMITS,
+      },
+    ])
+    clients = await Promise.all(Array.from({ length: CLIENTS }, () => Peer.connect(LOCAL, 5000)))
+  })
+  afterEach(async () => {
+    await engine.close(['one'])
+    await Promise.all([server, ...clients].map(peer => peer.close()))
+  })
+
+  const everyClientIsServed = async (room: number) => {
+    for (const [i, client] of clients.entries()) expect(String((await client.ask(`${i}`)).data)).toBe(`${i}`)
+    const counters = (await engine.counters()).get('one')
+    expect(counters).toMatchObject({ total: CLIENTS })
+    expect(counters?.active).toBeLessThanOrEqual(room)
+    expect(counters?.active).toBeGreaterThan(0)
+  }
+
+  /** The soft limit under which so many more files can be opened: descriptors fill gaps first. */
+  const limitThatLeaves = (room: number): number => {
+    const used = new Set(readdirSync('/proc/self/fd').map(Number))
+    let limit = 0
+    for (let free = 0; free < room; limit++) if (!used.has(limit)) free++
+    return limit
+  }
+
+  it('when no descriptor is left', async () => {
+    const room = 10
+    const before = libc.pin(16)
+    libc.prlimit(0, RLIMIT_NOFILE, 0, before.address)
+    const low = libc.pin(16)
+    low.bytes.set(before.bytes)
+    low.view.setBigUint64(0, BigInt(limitThatLeaves(room)), true)
+    libc.prlimit(0, RLIMIT_NOFILE, low.address, 0)
+    try {
+      // One more: the descriptor that listed the directory is free again.
+      await everyClientIsServed(room + 1)
+    } finally {
+      libc.prlimit(0, RLIMIT_NOFILE, before.address, 0)
+    }
+  })
+
+  it('when no source port is left', async () => {
+    const file = '/proc/sys/net/ipv4/ip_local_port_range'
+    const room = 10
+    writeFileSync(file, `3000 ${3000 + room - 1}`)
+    try {
+      await everyClientIsServed(room)
+    } finally {
+      writeFileSync(file, '32768 60999')
+    }
+  })
+})
