@@ -1,10 +1,11 @@
 // Bundles each program into one CommonJS file under dist/: one file is what makes start-up fast (docs/ARCHITECTURE.md, "Programs").
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { build } from 'esbuild'
 
 const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'))
 
-await build({
+const { outputFiles } = await build({
   entryPoints: {
     portctl: 'src/cli/main.ts',
     daemon: 'src/daemon/main.ts',
@@ -25,4 +26,13 @@ await build({
   legalComments: 'none',
   define: { 'process.env.PORTCTL_VERSION': JSON.stringify(version) },
   logLevel: 'warning',
+  write: false,
 })
+
+// By rename, so that a program that starts meanwhile finds the old file or the new one, whole.
+mkdirSync('dist', { recursive: true })
+for (const { path, contents } of outputFiles) {
+  const file = `dist/${basename(path)}`
+  writeFileSync(`${file}.${process.pid}`, contents)
+  renameSync(`${file}.${process.pid}`, file)
+}

@@ -6,7 +6,7 @@
  * The relay listens in every case; on the kernel path it serves what the kernel can't carry (`[::1]`, an IPv6
  * client of an IPv4-only container) and takes over when somebody flushes the rules.
  */
-import { contains, familyOf, parseCidr } from '../core/address.ts'
+import { contains, familyOf, isLoopback, parseCidr } from '../core/address.ts'
 import type { Container, Network, Publication } from '../model/index.ts'
 import type { Forward } from '../plan/index.ts'
 import { DEFAULT_LIMITS, type RelayTarget, type ServiceSpec } from '../relay/engine.ts'
@@ -21,6 +21,8 @@ export interface Surroundings {
 export interface Route {
   readonly service: ServiceSpec | null
   readonly forward: Forward | null
+  /** The way in use. */
+  readonly via: 'kernel' | 'relay'
   /** The container that answers, if it is one of ours. */
   readonly container: Container | null
   /** As `ls` prints it. */
@@ -88,22 +90,27 @@ const destination = (publication: Publication, around: Surroundings): Destinatio
   }
 }
 
-const forwardOf = (publication: Publication, to: Destination['kernel']): Forward | null => {
-  const usable = publication.hostIps.some(ip => to[familyOf(ip)] !== undefined)
-  if (!usable) return null
-  return {
-    publication: publication.id,
-    protocol: publication.protocol,
-    hostIps: publication.hostIps,
-    ports: { first: publication.hostPort, last: publication.hostPortEnd },
-    to,
-    toPorts: { first: publication.targetPort, last: publication.targetPortEnd },
-  }
-}
+/**
+ * The table's share; null when it has none. Translation apart, the table guards every port on 127/8 against other
+ * machines, whichever way the port goes.
+ */
+const forwardOf = (publication: Publication, to: Forward['to'], translated: boolean): Forward | null =>
+  translated || publication.hostIps.some(isLoopback)
+    ? {
+        publication: publication.id,
+        protocol: publication.protocol,
+        hostIps: publication.hostIps,
+        ports: { first: publication.hostPort, last: publication.hostPortEnd },
+        to,
+        toPorts: { first: publication.targetPort, last: publication.targetPortEnd },
+      }
+    : null
 
 export const routeOf = (publication: Publication, around: Surroundings): Route => {
   const { relay, kernel, container, text } = destination(publication, around)
-  const forward = publication.via === 'relay' || !around.kernelPath ? null : forwardOf(publication, kernel)
+  const to = publication.via === 'relay' || !around.kernelPath ? {} : kernel
+  const translated = publication.hostIps.some(ip => to[familyOf(ip)] !== undefined)
+  const forward = around.kernelPath ? forwardOf(publication, to, translated) : null
   const { protocol } = publication
   const service: ServiceSpec | null =
     protocol === 'sctp'
@@ -117,5 +124,5 @@ export const routeOf = (publication: Publication, around: Surroundings): Route =
           targetPorts: { first: publication.targetPort, last: publication.targetPortEnd },
           limits: DEFAULT_LIMITS,
         }
-  return { service, forward, container, target: text }
+  return { service, forward, via: translated ? 'kernel' : 'relay', container, target: text }
 }

@@ -10,11 +10,14 @@ import { PortctlError } from '../core/errors.ts'
 import type { JsonObject, Nft } from '../kernel/nft.ts'
 import { type Desired, NOTHING, type Operation } from '../plan/index.ts'
 import { TABLE } from '../plan/nftables.ts'
-import { drift, readCounters, readTable, repair, type Traffic } from '../plan/observed.ts'
+import { COUNTED, drift, readCounters, readTable, repair, type Traffic } from '../plan/observed.ts'
 import { apply } from '../plan/operations.ts'
 import { commands, replaceTable } from '../plan/ruleset.ts'
 
 const REF = { family: TABLE.family, table: TABLE.name }
+
+/** Ports of a shifted range, each an element of its own, from which it is cheaper to list set by set. */
+const BULK = 2_000
 
 const contradicts = (error: unknown): boolean =>
   error instanceof PortctlError && (error.code === 'nft-not-found' || error.code === 'nft-exists')
@@ -58,9 +61,14 @@ export class Table {
     return true
   }
 
+  /** One listing of the whole table is the cheapest, unless shifted ranges have filled it with what does not count. */
   async traffic(): Promise<ReadonlyMap<string, Traffic>> {
-    if (this.#held === undefined || this.#held.forwards.length === 0) return new Map()
-    return readCounters((await this.#list()) ?? [])
+    const forwards = this.#held?.forwards ?? []
+    if (forwards.length === 0) return new Map()
+    const bulk = forwards.some(
+      ({ ports, toPorts }) => ports.first !== toPorts.first && ports.last - ports.first > BULK,
+    )
+    return readCounters(bulk ? await this.#nft.listSets(REF, COUNTED) : ((await this.#list()) ?? []))
   }
 
   async remove(): Promise<void> {

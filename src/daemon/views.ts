@@ -35,7 +35,7 @@ export const publicationView = (
   target: route.target,
   targetPort: p.targetPort,
   targetPortEnd: p.targetPortEnd,
-  via: route.forward === null ? 'relay' : 'kernel',
+  via: route.via,
   state,
   connections: {
     active: (relay?.active ?? 0) + kernelActive,

@@ -6,7 +6,8 @@
  * `name('web')`.
  */
 import type { ChildProcess } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -40,6 +41,8 @@ export interface InstanceOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Further arguments of `portctl daemon`. */
   readonly args?: readonly string[]
+  /** A command that runs the daemon in its own place: `setpriv …`, `prlimit …`, `sh -c '…; exec "$@"' sh`. */
+  readonly within?: readonly string[]
 }
 
 /** A socket file alone may be a killed daemon's. */
@@ -53,6 +56,14 @@ const answers = (socket: string): Promise<boolean> =>
   })
 
 const hasEnded = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+
+/** A daemon that a command started in the background is nobody's child: its lock file tells its pid. */
+const endBackground = async (runDir: string): Promise<void> => {
+  const pid = Number(await readFile(join(runDir, 'portctl.lock'), 'utf8').catch(() => ''))
+  if (!(pid > 0) || !existsSync(`/proc/${pid}`)) return
+  process.kill(pid, 'SIGTERM')
+  await waitFor('the end of the daemon in the background', () => !existsSync(`/proc/${pid}`))
+}
 
 /** An instance without a daemon yet: `start` it, or let a command do so. */
 export const createInstance = async (
@@ -86,7 +97,8 @@ export const createInstance = async (
     },
     json: async (...args) => JSON.parse(await instance.ok(...args, '--json')),
     start: async (args = options.args ?? []) => {
-      const child = lab.spawn(where, process.execPath, [PORTCTL, 'daemon', ...args], { env })
+      const [command, ...rest] = [...(options.within ?? []), process.execPath, PORTCTL, 'daemon', ...args]
+      const child = lab.spawn(where, command as string, rest, { env })
       daemon = child
       child.stderr.on('data', chunk => {
         log += String(chunk)
@@ -111,7 +123,7 @@ export const createInstance = async (
   lab.onDispose(async () => {
     const end = instance.stop()
     const late = new Promise<'late'>(resolve => setTimeout(resolve, 10_000, 'late').unref())
-    const outcome = await Promise.race([end, late])
+    const outcome = await Promise.race([end.then(() => endBackground(runDir)), late])
     await rm(home, { recursive: true, force: true })
     // The laboratory kills it next; the test has to fail all the same.
     if (outcome === 'late') throw new Error(`the daemon did not end on SIGTERM: ${log}`)
