@@ -1,0 +1,100 @@
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { AF_INET, loadLibc, SOCK_DGRAM, SOCKADDR_SIZE, writeSockaddr } from '../../src/kernel/libc/index.ts'
+import { DEFAULT_LIMITS, type ServiceSpec } from '../../src/relay/engine.ts'
+import { Loop } from '../../src/relay/splice/loop.ts'
+import { LISTENER_WORD, LOCAL_WORD } from '../../src/relay/splice/udp-flows.ts'
+import { LoopGuard } from '../../src/relay/splice/udp-loops.ts'
+
+const libc = await loadLibc()
+const loop = new Loop(libc)
+const name = libc.pin(SOCKADDR_SIZE)
+const words = new Int32Array(name.bytes.buffer)
+
+const spec = (addresses: readonly string[], first: number, last = first): ServiceSpec => ({
+  id: 'one',
+  protocol: 'udp',
+  addresses,
+  ports: { first, last },
+  target: { address: '192.0.2.1' },
+  targetPorts: { first: 9, last: 9 },
+  limits: DEFAULT_LIMITS,
+})
+
+/** The identity of a datagram from `address`:`port` that asked `local`. */
+const key = (address: string, port: number, local: string): Int32Array => {
+  const identity = new Int32Array(13)
+  const v4 = !address.includes(':')
+  writeSockaddr(libc, name, 0, { address: local, port: 0 })
+  identity.set(words.subarray(v4 ? 1 : 2, v4 ? 2 : 6), LOCAL_WORD)
+  const length = writeSockaddr(libc, name, 0, { address, port })
+  identity.set(words.subarray(0, length / 4))
+  if (v4) identity.fill(0, 4, LISTENER_WORD)
+  return identity
+}
+
+describe('a forged source that is a listener', () => {
+  it.each([
+    ['bound to that address', ['192.0.2.7'], '192.0.2.7', '192.0.2.9', true],
+    ['bound to another', ['192.0.2.8'], '192.0.2.7', '192.0.2.9', false],
+    ['wildcard, from loopback', ['0.0.0.0'], '127.0.0.3', '127.0.0.1', true],
+    ['wildcard, from the address asked', ['0.0.0.0'], '192.0.2.9', '192.0.2.9', true],
+    ['wildcard, from another host', ['0.0.0.0'], '198.51.100.1', '192.0.2.9', false],
+    ['wildcard of the other family', ['::'], '127.0.0.1', '127.0.0.1', false],
+    ['IPv6, bound to that address', ['2001:db8::7'], '2001:db8::7', '2001:db8::9', true],
+    ['IPv6 wildcard, from loopback', ['::'], '::1', '::1', true],
+    ['IPv6 wildcard, from another host', ['::'], '2001:db8::8', '2001:db8::9', false],
+  ])('%s', (_, addresses, source, local, forged) => {
+    const guard = new LoopGuard(libc, loop)
+    guard.listening(1, spec(addresses, 5000, 5010))
+    expect(guard.fromListener(key(source, 5010, local))).toBe(forged)
+    expect(guard.fromListener(key(source, 5011, local))).toBe(false)
+    guard.silent(1)
+    expect(guard.fromListener(key(source, 5010, local))).toBe(false)
+  })
+})
+
+describe('a chain of services', () => {
+  const PORT = 5000
+  const fds: number[] = []
+  let guard: LoopGuard
+  beforeEach(() => {
+    guard = new LoopGuard(libc, loop)
+    guard.listening(1, spec(['127.0.0.1'], PORT))
+  })
+  afterAll(() => {
+    for (const fd of fds) libc.close(fd)
+  })
+
+  /** A flow's socket to `port`, and the identity its datagrams have. */
+  const socket = (port: number): readonly [number, Int32Array] => {
+    const fd = libc.socket(AF_INET, SOCK_DGRAM, 0)
+    fds.push(fd)
+    const length = writeSockaddr(libc, name, 0, { address: '127.0.0.1', port })
+    libc.connect(fd, name.address, length)
+    const size = libc.pin(4)
+    size.view.setUint32(0, SOCKADDR_SIZE, true)
+    libc.getsockname(fd, name.address, size.address)
+    return [fd, key('127.0.0.1', name.view.getUint16(2), '127.0.0.1')]
+  }
+
+  it('is cut after eight', () => {
+    let hops = 0
+    for (let passed = 0; passed < 8; passed++) {
+      const [fd, identity] = socket(PORT)
+      guard.connected(fd, PORT, hops)
+      hops = guard.hopsOf(identity)
+      expect(hops).toBe(passed < 7 ? passed + 1 : -1)
+    }
+  })
+
+  it('is forgotten with its sockets, and not begun by targets that are no listeners', () => {
+    const [fd, identity] = socket(PORT)
+    guard.connected(fd, PORT, 3)
+    expect(guard.hopsOf(identity)).toBe(4)
+    guard.closing(fd)
+    expect(guard.hopsOf(identity)).toBe(0)
+    const [other, outside] = socket(PORT + 1)
+    guard.connected(other, PORT + 1, 3)
+    expect(guard.hopsOf(outside)).toBe(0)
+  })
+})
