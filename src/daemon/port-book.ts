@@ -21,14 +21,23 @@ export interface Claim {
 const isWildcard = (address: string) => address === '0.0.0.0' || address === '::'
 const isV6 = (address: string) => address.includes(':')
 
+/** A claim that stands in the way of another, and the first address and port that both want. */
+export interface Conflict {
+  readonly holder: Claim
+  readonly address: string
+  readonly port: number
+}
+
 const addressesMeet = (a: string, b: string) =>
   isV6(a) === isV6(b) && (a === b || isWildcard(a) || isWildcard(b))
 
-const meet = (a: Claim, b: Claim) =>
-  a.protocol === b.protocol &&
-  a.ports.first <= b.ports.last &&
-  b.ports.first <= a.ports.last &&
-  a.addresses.some(x => b.addresses.some(y => addressesMeet(x, y)))
+const between = (holder: Claim, wanted: Claim): Conflict | undefined => {
+  const apart = holder.ports.last < wanted.ports.first || wanted.ports.last < holder.ports.first
+  if (holder.protocol !== wanted.protocol || apart) return undefined
+  const address = wanted.addresses.find(a => holder.addresses.some(b => addressesMeet(a, b)))
+  if (address === undefined) return undefined
+  return { holder, address, port: Math.max(holder.ports.first, wanted.ports.first) }
+}
 
 export class PortBook {
   readonly #byId = new Map<string, Claim>()
@@ -36,18 +45,19 @@ export class PortBook {
   readonly #singles = new Map<number, Set<Claim>>()
   readonly #ranges = new Set<Claim>()
 
-  /** The first claim that stands in the way, or undefined. */
-  conflict(wanted: Claim): Claim | undefined {
-    for (const range of this.#ranges) if (meet(range, wanted)) return range
-    const { first, last } = wanted.ports
-    if (last - first < this.#singles.size) {
-      for (let port = first; port <= last; port++)
-        for (const claim of this.#singles.get(port) ?? []) if (meet(claim, wanted)) return claim
-      return undefined
+  conflict(wanted: Claim): Conflict | undefined {
+    for (const holder of this.#near(wanted.ports)) {
+      const conflict = between(holder, wanted)
+      if (conflict !== undefined) return conflict
     }
-    for (const [port, claims] of this.#singles)
-      if (port >= first && port <= last) for (const claim of claims) if (meet(claim, wanted)) return claim
     return undefined
+  }
+
+  /** The ranges, and the single ports of the range given: by number, or all if these are fewer. */
+  *#near({ first, last }: PortRange): Generator<Claim> {
+    yield* this.#ranges
+    if (last - first >= this.#singles.size) for (const claims of this.#singles.values()) yield* claims
+    else for (let port = first; port <= last; port++) yield* this.#singles.get(port) ?? []
   }
 
   claim(claim: Claim): void {

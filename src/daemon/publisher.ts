@@ -10,9 +10,10 @@ import { networkInterfaces } from 'node:os'
 import { familyOf, isLoopback, wildcard } from '../core/address.ts'
 import { asPortctlError, PortctlError } from '../core/errors.ts'
 import { parseName } from '../core/name.ts'
+import { formatPorts } from '../core/socket-address.ts'
 import type { Publication, Target, Via } from '../model/index.ts'
 import type { Committer, FlowTuple, Transaction } from './committer.ts'
-import type { Claim, PortBook } from './port-book.ts'
+import type { Claim, Conflict, PortBook } from './port-book.ts'
 import { candidates, type Draft, draftsOf, type EphemeralPorts } from './request.ts'
 import { type Route, routeOf, type Surroundings } from './route.ts'
 
@@ -48,23 +49,22 @@ export const newId = (): string => randomBytes(6).toString('hex')
 
 export class Publisher {
   readonly #parts: PublisherParts
+  /** Given to requests that are not through yet. */
+  readonly #namesInFlight = new Set<string>()
 
   constructor(parts: PublisherParts) {
     this.#parts = parts
   }
 
-  /** @throws `spec-invalid`, `port-taken`, `target-loop`, `via-unavailable`, and what the relay and nft report. */
+  /** @throws `spec-invalid`, `port-taken`, `no-free-port`, `target-loop`, `via-unavailable`, and what the relay and nft report. */
   async publish(request: Publish): Promise<readonly Publication[]> {
     const { book, committer, ephemeral, families } = this.#parts
-    const name = request.name === null ? null : parseName(request.name)
-    if (name !== null && [...this.#parts.publications().values()].some(p => p.name === name))
-      throw PortctlError.of('name-taken', { name, owner: 'a publication' })
+    const name = request.name === null ? null : this.#takeName(request.name)
     const attempts: Attempt[] = []
     try {
       for (const draft of draftsOf(request.specs, families)) {
-        const ports = candidates(draft, ephemeral)
-        const id = newId()
-        attempts.push({ id, draft, ports, claim: await this.#claim(id, draft, ports) })
+        const next = { id: newId(), draft, ports: candidates(draft, ephemeral) }
+        attempts.push({ ...next, claim: this.#claim(next) })
       }
       for (;;) {
         const publications = attempts.map(attempt => toPublication(attempt, request, name))
@@ -78,7 +78,22 @@ export class Publisher {
     } catch (error) {
       for (const { id } of attempts) book.release(id)
       throw error
+    } finally {
+      if (name !== null) this.#namesInFlight.delete(name)
     }
+  }
+
+  /** Until the request is through; then the publications themselves keep it. */
+  #takeName(text: string): string {
+    const name = parseName(text)
+    const holder = [...this.#parts.publications().values()].find(p => p.name === name)
+    if (holder !== undefined || this.#namesInFlight.has(name))
+      throw PortctlError.of('name-taken', {
+        name,
+        owner: holder === undefined ? 'a publication' : `publication ${holder.id}`,
+      })
+    this.#namesInFlight.add(name)
+    return name
   }
 
   /** Takes publications back, at once: live connections end. */
@@ -89,7 +104,8 @@ export class Publisher {
 
   /** What takes publications back, for a larger transaction; call `forget` when it is through. */
   removals(publications: readonly Publication[]): Transaction {
-    const routes = publications.map(p => this.#route(p))
+    const around = this.#parts.surroundings()
+    const routes = publications.map(p => routeOf(p, around))
     return {
       open: [],
       operations: routes.flatMap(({ forward }) =>
@@ -106,7 +122,7 @@ export class Publisher {
   }
 
   #additions(publications: readonly Publication[]): Transaction {
-    const routes = publications.map(p => this.#route(p))
+    const routes = publications.map(p => this.#usableRoute(p))
     return {
       open: routes.flatMap(({ service }) => (service === null ? [] : [service])),
       operations: routes.flatMap(({ forward }) =>
@@ -118,7 +134,8 @@ export class Publisher {
     }
   }
 
-  #route(publication: Publication): Route {
+  /** @throws `via-unavailable` */
+  #usableRoute(publication: Publication): Route {
     const around = this.#parts.surroundings()
     const route = routeOf(publication, around)
     if (publication.via === 'kernel' && route.via !== 'kernel')
@@ -133,34 +150,34 @@ export class Publisher {
     return route
   }
 
-  /** Claims the first candidate that no publication of ours holds. */
-  async #claim(id: string, draft: Draft, ports: Attempt['ports']): Promise<Claim> {
-    let holder: Claim | undefined
-    for (const range of ports) {
-      const claim: Claim = { id, protocol: draft.protocol, addresses: draft.hostIps, ports: range }
-      holder = this.#parts.book.conflict(claim)
-      if (holder === undefined) {
+  /** Claims the next candidate that no publication of ours holds. @param last what the one before ran into */
+  #claim({ id, draft, ports }: Omit<Attempt, 'claim'>, last?: PortctlError): Claim {
+    let conflict: Conflict | undefined
+    // Not for…of: leaving such a loop ends the generator, which is to go on where it was after a bind conflict.
+    for (let next = ports.next(); !next.done; next = ports.next()) {
+      const claim: Claim = { id, protocol: draft.protocol, addresses: draft.hostIps, ports: next.value }
+      conflict = this.#parts.book.conflict(claim)
+      if (conflict === undefined) {
         this.#parts.book.claim(claim)
         return claim
       }
     }
-    throw PortctlError.of('port-taken', this.#conflict(draft, holder))
+    throw this.#exhausted(draft, conflict === undefined ? last : this.#taken(draft, conflict))
   }
 
-  #conflict(draft: Draft, holder: Claim | undefined) {
-    const port = Math.max(draft.hostPorts?.first ?? 0, holder?.ports.first ?? 0)
-    const held = holder === undefined ? undefined : this.#parts.publications().get(holder.id)
-    const container = held === undefined ? undefined : routeOf(held, this.#parts.surroundings()).container
-    const owner =
-      holder === undefined
-        ? undefined
-        : `publication ${holder.id}${container ? ` of container ${container.name}` : ''}`
-    return {
-      address: draft.hostIps[0] ?? '0.0.0.0',
-      port,
-      protocol: draft.protocol,
-      ...(owner === undefined ? {} : { owner }),
-    }
+  /** No candidate is left; `last`: what stood in the way of the last one. */
+  #exhausted({ pick, hostPorts, protocol }: Draft, last: PortctlError | undefined): PortctlError {
+    if (pick === 'one-to-one' && last !== undefined) return last
+    const ports = formatPorts(hostPorts ?? this.#parts.ephemeral.range)
+    const why = last?.message ?? 'net.ipv4.ip_local_reserved_ports keeps them all'
+    return PortctlError.of('no-free-port', { ports, protocol, why }, { cause: last })
+  }
+
+  #taken({ protocol }: Draft, { holder, address, port }: Conflict): PortctlError {
+    const held = this.#parts.publications().get(holder.id)
+    const container = held && routeOf(held, this.#parts.surroundings()).container
+    const owner = `publication ${holder.id}${container ? ` of container ${container.name}` : ''}`
+    return PortctlError.of('port-taken', { address, port, protocol, owner })
   }
 
   /** After a bind conflict: the draft that ran into it takes its next candidate, or the request fails with the owner's name. */
@@ -180,14 +197,9 @@ export class Publisher {
       { address, port, protocol, ...(owner === undefined ? {} : { owner }) },
       { cause: error },
     )
-    if (attempt === undefined || attempt.draft.pick === 'one-to-one') throw named
+    if (attempt === undefined) throw named
     this.#parts.book.release(attempt.id)
-    try {
-      attempt.claim = await this.#claim(attempt.id, attempt.draft, attempt.ports)
-    } catch {
-      // Out of candidates: the last owner seen says more than a general refusal.
-      throw named
-    }
+    attempt.claim = this.#claim(attempt, named)
   }
 }
 

@@ -13,6 +13,13 @@ export const PUBLISHING_ERRORS = {
     text: p =>
       `${endpoint(p.address, p.port)}/${p.protocol} is already in use${p.owner === undefined ? '' : ` by ${p.owner}`}`,
   }),
+  'no-free-port': row<{ ports: string; protocol: string; why: string }>({
+    exit: 1,
+    http: 409,
+    meaning:
+      'A port was to be picked from a range, and none is free on every address asked for; the message says what holds the last one.',
+    text: p => `no port of ${p.ports}/${p.protocol} is free: ${p.why}`,
+  }),
   'port-denied': row<{ address: string; port: number; protocol: string }>({
     exit: 1,
     http: 403,
