@@ -10,7 +10,7 @@ interface Rule {
 }
 
 /** iptables-restore input for a bridge br0; docker appends, so the last publication is matched last. */
-export const dockerRules = (container: string, rules: readonly Rule[]): string =>
+const dockerRules = (container: string, rules: readonly Rule[]): string =>
   [
     '*nat',
     ':DOCKER - [0:0]',
