@@ -31,7 +31,7 @@ import { assemble, type ControlOptions, type Parts } from './assembly.ts'
 import { resolvConfOf } from './container-wiring.ts'
 import { surroundings } from './desired.ts'
 import { activeFlows } from './flows.ts'
-import { findPublications } from './references.ts'
+import { findPublications, lookUpPublications } from './references.ts'
 import { restore } from './restore.ts'
 import { routeOf } from './route.ts'
 import { resolveTarget } from './target.ts'
@@ -174,7 +174,7 @@ export class Control implements Service {
     const { containers, store } = this.#parts
     const container = containers.find(ref)
     if (container !== undefined) return { kind: 'container', ...this.#detail(container) }
-    const [view] = await this.#views(findPublications(ref, store.state.publications).slice(0, 1))
+    const [view] = await this.#views(lookUpPublications(ref, store.state.publications).slice(0, 1))
     if (view === undefined) throw PortctlError.of('not-found', { ref })
     return { kind: 'publication', ...view }
   }

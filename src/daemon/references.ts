@@ -28,8 +28,8 @@ const matches = (p: Publication, spec: PublishSpec): boolean => {
 
 const SHORTEST_PREFIX = 4
 
-/** @throws `publication-not-found` */
-export const findPublications = (
+/** None, when nothing answers to it. */
+export const lookUpPublications = (
   ref: string,
   all: ReadonlyMap<string, Publication>,
 ): readonly Publication[] => {
@@ -42,6 +42,15 @@ export const findPublications = (
   const bySpec = spec === null ? [] : list.filter(p => matches(p, spec))
   if (bySpec.length > 0) return bySpec
   const byPrefix = ref.length < SHORTEST_PREFIX ? [] : list.filter(p => p.id.startsWith(ref))
-  if (byPrefix.length === 1) return byPrefix
-  throw PortctlError.of('publication-not-found', { ref })
+  return byPrefix.length === 1 ? byPrefix : []
+}
+
+/** @throws `publication-not-found` */
+export const findPublications = (
+  ref: string,
+  all: ReadonlyMap<string, Publication>,
+): readonly Publication[] => {
+  const found = lookUpPublications(ref, all)
+  if (found.length === 0) throw PortctlError.of('publication-not-found', { ref })
+  return found
 }

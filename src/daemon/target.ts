@@ -2,7 +2,7 @@
 
 import { PortctlError } from '../core/errors.ts'
 import { parseTarget } from '../core/target.ts'
-import { netnsIdentity, netnsOfPid } from '../kernel/netns.ts'
+import { isNamespace, netnsOfPid } from '../kernel/netns.ts'
 import { requireRoute } from '../kernel/reach.ts'
 import type { Container, Target } from '../model/index.ts'
 import type { Containers } from './containers.ts'
@@ -31,11 +31,11 @@ export const resolveTarget = async (to: string | undefined, around: Around): Pro
       await requireRoute(ref.address)
       return ref
     case 'pid':
-      if ((await netnsIdentity(netnsOfPid(ref.pid))) === null)
+      if (!(await isNamespace(netnsOfPid(ref.pid))))
         throw PortctlError.of('target-gone', { target: to, why: 'there is no such process' })
       return ref
     case 'netns':
-      if ((await netnsIdentity(ref.path)) === null)
+      if (!(await isNamespace(ref.path)))
         throw PortctlError.of('target-gone', {
           target: to,
           why: `there is no network namespace at ${ref.path}`,

@@ -3,7 +3,7 @@
  * keeps a namespace alive without a process in it. Two paths are the same namespace when device and inode agree
  * (namespaces(7)).
  */
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, stat, statfs } from 'node:fs/promises'
 import { PortctlError } from '../core/errors.ts'
 import { type Execute, firstLine, execute as onHost, succeed } from './process.ts'
 
@@ -21,6 +21,18 @@ export const netnsIdentity = async (path: string): Promise<NetnsIdentity | null>
     return `${dev}:${ino}`
   } catch {
     return null
+  }
+}
+
+/** linux/magic.h */
+const NSFS_MAGIC = 0x6e736673
+
+/** False also for a name in /run/netns whose namespace is no longer mounted: an empty file (left by a crash). */
+export const isNamespace = async (path: string): Promise<boolean> => {
+  try {
+    return (await statfs(path)).type === NSFS_MAGIC
+  } catch {
+    return false
   }
 }
 

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ExecOptions, type Executed, type Lab, type Where, waitFor } from './lab.ts'
 
-const PORTCTL = fileURLToPath(new URL('../../dist/portctl.cjs', import.meta.url))
+export const PORTCTL = fileURLToPath(new URL('../../dist/portctl.cjs', import.meta.url))
 
 export interface Instance {
   readonly where: Where
