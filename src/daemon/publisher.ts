@@ -130,7 +130,9 @@ export class Publisher {
       ),
       changes: publications.map(p => ({ put: 'publications' as const, id: p.id, value: p })),
       close: [],
-      flush: publications.map(flowsOf),
+      // A UDP client that is sending already has an entry that would keep it away. A TCP entry older than the rule is
+      // either a connection of the host's own, which must go on, or was flushed with the publication that made it.
+      flush: publications.filter(p => p.protocol !== 'tcp').map(flowsOf),
     }
   }
 
