@@ -6,9 +6,11 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isLoopback } from '../core/address.ts'
 import type { Kernel } from '../kernel/index.ts'
-import { netnsIdentity, netnsPath, pidsInNetns } from '../kernel/netns.ts'
+import { netnsIdentity, netnsPath } from '../kernel/netns.ts'
 import { formatResolvConf, onlyLoopback, type Resolver } from '../kernel/resolv.ts'
 import type { Container, Network } from '../model/index.ts'
+import { addressesOf } from './container-addresses.ts'
+import { killInside } from './container-process.ts'
 import type { Logger } from './logging.ts'
 import type { Wiring } from './notes.ts'
 
@@ -16,9 +18,7 @@ export const wiringOf = ({ id, name, endpoints }: Container): Wiring => ({
   id,
   namespace: name,
   links: endpoints.map(endpoint => endpoint.hostInterface),
-  addresses: endpoints.flatMap(({ ipv4, ipv6 }) =>
-    [ipv4, ipv6].filter(a => a !== null).map(a => a.replace(/\/.*/, '')),
-  ),
+  addresses: endpoints.flatMap(addressesOf),
 })
 
 const filesOf = (runDir: string, id: string): string => join(runDir, 'containers', id)
@@ -45,9 +45,9 @@ export const wire = async (
   resolver: Resolver,
 ): Promise<void> => {
   const { id, name, endpoints } = container
+  if ((await netnsIdentity(netnsPath(name))) === null) await kernel.netns.create(name)
   mkdirSync(filesOf(runDir, id), { recursive: true, mode: 0o755 })
   writeFileSync(resolvConfOf(runDir, id), resolvConf(resolver, networks.get(endpoints[0]?.network ?? '')))
-  if ((await netnsIdentity(netnsPath(name))) === null) await kernel.netns.create(name)
   const there = new Set((await kernel.links.list()).map(link => link.name))
   for (const endpoint of endpoints) {
     const network = networks.get(endpoint.network)
@@ -70,7 +70,11 @@ export const wire = async (
 
 /** Also ends whatever still runs inside: a namespace without a name would otherwise live on with it. */
 export const unwire = async (wiring: Wiring, kernel: Kernel, runDir: string, log: Logger): Promise<void> => {
-  await killInside(wiring.namespace)
+  if (!(await killInside(wiring.namespace)))
+    log.warn(
+      { container: wiring.id },
+      'a process inside can not be killed; its namespace lives on without a name',
+    )
   for (const link of wiring.links) await kernel.links.remove(link)
   await kernel.netns.remove(wiring.namespace)
   // Their addresses will be somebody else's: no flow may outlive them.
@@ -80,14 +84,4 @@ export const unwire = async (wiring: Wiring, kernel: Kernel, runDir: string, log
       log.warn({ err, container: wiring.id }, 'flows of a removed container could not be flushed'),
     )
   rmSync(filesOf(runDir, wiring.id), { recursive: true, force: true })
-}
-
-export const killInside = async (namespace: string): Promise<void> => {
-  for (const pid of await pidsInNetns(netnsPath(namespace))) {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      // It ended by itself.
-    }
-  }
 }

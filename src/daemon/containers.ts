@@ -15,20 +15,19 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { RunRequest } from '../api/views.ts'
-import { type Address, type Cidr, parseAddress, parseCidr } from '../core/address.ts'
 import { PortctlError } from '../core/errors.ts'
 import { findExecutable } from '../core/executable.ts'
 import { parseName } from '../core/name.ts'
-import { allocate, macFromIpv4 } from '../ipam/index.ts'
 import type { Kernel } from '../kernel/index.ts'
 import { netnsIdentity, netnsPath } from '../kernel/netns.ts'
 import type { Resolver } from '../kernel/resolv.ts'
 import type { Container, Endpoint, Network, Publication } from '../model/index.ts'
 import type { Committer, Transaction } from './committer.ts'
-import { isAlive, startProcess, startTimeOf } from './container-process.ts'
-import { killInside, resolvConfOf, unwire, wire, wiringOf } from './container-wiring.ts'
+import { ContainerAddresses } from './container-addresses.ts'
+import { endProcess, isAlive, killInside, startProcess, startTimeOf } from './container-process.ts'
+import { resolvConfOf, unwire, wire, wiringOf } from './container-wiring.ts'
 import { DEFAULT_NETWORK, type Networks } from './networks.ts'
-import { dropPending, notePending, pendingWirings } from './notes.ts'
+import { dropPending, notePending, pendingWirings, type Wiring } from './notes.ts'
 import { newId, type Publisher } from './publisher.ts'
 import type { Store } from './store.ts'
 
@@ -47,19 +46,23 @@ export interface ContainerParts {
 const SHORTEST_PREFIX = 4
 /** Milliseconds between two looks at a process that is not our child. */
 const WATCH_INTERVAL = 250
-/** Milliseconds between two looks at a process that should be ending. */
-const STOP_INTERVAL = 20
+/** Seconds between SIGTERM and SIGKILL. */
+export const STOP_TIMEOUT = 10
 
 export class Containers {
   readonly #parts: ContainerParts
-  /** Names and addresses given to requests that are not through yet. */
+  readonly #addresses: ContainerAddresses
+  /** Given to requests that are not through yet. */
   readonly #namesInFlight = new Set<string>()
-  readonly #addressesInFlight = new Set<string>()
-  readonly #cursors = new Map<string, Address>()
+  /** By id: commands that are our children, until their end is recorded. */
+  readonly #children = new Map<string, Promise<void>>()
+  /** By id: removals under way. */
+  readonly #removals = new Map<string, Promise<void>>()
   #watch: NodeJS.Timeout | undefined
 
   constructor(parts: ContainerParts) {
     this.#parts = parts
+    this.#addresses = new ContainerAddresses(() => parts.store.state.containers.values())
   }
 
   /** By name, id, or the first digits of an id. */
@@ -101,10 +104,10 @@ export class Containers {
     const command = request.detach ? locate(request) : request.command
     const id = newId()
     const name = this.#takeName(request.name ?? `c${id}`)
-    const addresses: string[] = []
+    const endpoints: Endpoint[] = []
     try {
-      const network = await this.#network(request.network ?? DEFAULT_NETWORK)
-      const endpoints = network === null ? [] : [this.#endpoint(id, network, request.ip, addresses)]
+      const network = await this.#network(request)
+      if (network !== null) endpoints.push(this.#addresses.claim(id, network, request.ip))
       const container: Container = {
         id,
         name,
@@ -122,12 +125,12 @@ export class Containers {
         const publications = await this.#publish(container, request.publish ?? [])
         return { container: request.detach ? await this.#start(container, request) : container, publications }
       } catch (error) {
-        await this.remove(id, true)
+        await this.#takeAway(id)
         throw error
       }
     } finally {
       this.#namesInFlight.delete(name)
-      for (const address of addresses) this.#addressesInFlight.delete(address)
+      for (const endpoint of endpoints) this.#addresses.release(endpoint)
     }
   }
 
@@ -140,53 +143,61 @@ export class Containers {
 
   async exited(ref: string, exitCode: number | null): Promise<void> {
     const container = this.get(ref)
-    if (container.autoRemove) return this.remove(container.id, true)
+    if (container.autoRemove) return this.#takeAway(container.id)
     if (container.status === 'exited' && container.exitCode !== null) return
     await this.#update({ ...container, pid: null, pidStart: null, status: 'exited', exitCode })
   }
 
-  /** SIGTERM, then SIGKILL to all that is left in the namespace. @param timeout seconds */
+  /** SIGTERM to the command, then SIGKILL to it and to all that is left in the namespace. @param timeout seconds */
   async stop(ref: string, timeout: number): Promise<Container> {
+    const { containers } = this.#parts.store.state
     const container = this.get(ref)
-    const { pid, pidStart } = container
-    if (container.status !== 'running' || pid === null || pidStart === null) return container
-    if (isAlive({ pid, pidStart })) process.kill(pid, 'SIGTERM')
-    for (let waited = 0; waited < timeout * 1000 && isAlive({ pid, pidStart }); waited += STOP_INTERVAL)
-      await new Promise(resolve => setTimeout(resolve, STOP_INTERVAL))
+    const { id, pid, pidStart } = container
+    const ended = pid === null || pidStart === null || (await endProcess({ pid, pidStart }, timeout))
     await killInside(container.name)
-    while (isAlive({ pid, pidStart })) await new Promise(resolve => setTimeout(resolve, STOP_INTERVAL))
-    const now = this.#parts.store.state.containers.get(container.id)
-    if (now === undefined) return { ...container, pid: null, pidStart: null, status: 'exited' }
-    if (now.status === 'running') await this.exited(container.id, null)
-    return (
-      this.#parts.store.state.containers.get(container.id) ?? {
-        ...now,
-        pid: null,
-        pidStart: null,
-        status: 'exited',
-      }
-    )
+    if (ended) await this.#children.get(id)
+    if (containers.get(id)?.status === 'running') await this.exited(id, null)
+    return containers.get(id) ?? { ...container, pid: null, pidStart: null, status: 'exited' }
   }
 
-  /** Removes it with every publication that leads to it. */
+  /** Removes it with every publication that leads to it. `force`: a running command is killed first. */
   async remove(ref: string, force: boolean): Promise<void> {
-    const { store, committer, kernel, publisher, runDir, log } = this.#parts
-    const container = this.get(ref)
-    if (container.status === 'running' && !force)
-      throw PortctlError.of('container-running', { name: container.name })
+    const { id, name, status } = this.get(ref)
+    if (status === 'running' && !force) throw PortctlError.of('container-running', { name })
+    if (status === 'running') await this.stop(id, 0)
+    await this.#takeAway(id)
+  }
+
+  /** Once, however many want it: `rm`, the end of a command with autoRemove, the end of the daemon. */
+  #takeAway(id: string): Promise<void> {
+    const underWay = this.#removals.get(id) ?? this.#unmake(id).finally(() => this.#removals.delete(id))
+    this.#removals.set(id, underWay)
+    return underWay
+  }
+
+  async #unmake(id: string): Promise<void> {
+    const { store, committer, publisher } = this.#parts
+    const container = store.state.containers.get(id)
+    if (container === undefined) return
     const leading = [...store.state.publications.values()].filter(
-      p => p.target.kind === 'container' && p.target.container === container.id,
+      p => p.target.kind === 'container' && p.target.container === id,
     )
     const wiring = wiringOf(container)
     const removals: Transaction = publisher.removals(leading)
     await committer.submit({
       ...removals,
-      changes: [...removals.changes, { delete: 'containers', id: container.id }, notePending(wiring)],
+      changes: [...removals.changes, { delete: 'containers', id }, notePending(wiring)],
     })
     publisher.forget(leading)
+    await this.#clear(wiring)
+  }
+
+  /** The kernel's share, the files, and last the note that they are there. */
+  async #clear(wiring: Wiring): Promise<void> {
+    const { store, kernel, runDir, log } = this.#parts
     await unwire(wiring, kernel, runDir, log)
-    rmSync(this.#logFile(container.id), { force: true })
-    await store.commit([dropPending(container.id)])
+    rmSync(this.#logFile(wiring.id), { force: true })
+    await store.commit([dropPending(wiring.id)])
   }
 
   /** After a restart: clears what was half made, makes what is missing, and finds out which commands still run. */
@@ -197,8 +208,7 @@ export class Containers {
         { container: wiring.id, namespace: wiring.namespace },
         'clearing a container that was half made',
       )
-      await unwire(wiring, kernel, runDir, log)
-      await store.commit([dropPending(wiring.id)])
+      await this.#clear(wiring)
     }
     for (const container of [...store.state.containers.values()])
       await wire(container, store.state.networks, kernel, runDir, resolver).catch(err =>
@@ -219,15 +229,18 @@ export class Containers {
   /** Ends and removes every container. */
   async removeAll(): Promise<void> {
     this.close()
-    await Promise.all([...this.#parts.store.state.containers.values()].map(c => this.stop(c.id, 10)))
-    for (const { id } of [...this.#parts.store.state.containers.values()]) await this.remove(id, true)
+    const remove = async ({ id }: Container): Promise<void> => {
+      await this.stop(id, STOP_TIMEOUT)
+      await this.#takeAway(id)
+    }
+    await Promise.all([...this.#parts.store.state.containers.values()].map(remove))
   }
 
   /** Notices the end of commands that are not our children. */
   async #look(): Promise<void> {
     for (const { id, status, pid, pidStart } of [...this.#parts.store.state.containers.values()])
-      if (status === 'running' && pid !== null && pidStart !== null && !isAlive({ pid, pidStart }))
-        await this.exited(id, null)
+      if (status === 'running' && !this.#children.has(id) && pid !== null && pidStart !== null)
+        if (!isAlive({ pid, pidStart })) await this.exited(id, null)
   }
 
   #takeName(text: string): string {
@@ -240,47 +253,20 @@ export class Containers {
   }
 
   /** null: no network, only lo. */
-  async #network(name: string): Promise<Network | null> {
-    if (name === 'none') return null
-    if (name !== DEFAULT_NETWORK) throw PortctlError.of('network-not-found', { name })
+  async #network({ network = DEFAULT_NETWORK, ip }: RunRequest): Promise<Network | null> {
+    if (network === 'none' && ip !== undefined)
+      throw PortctlError.of('address-out-of-range', {
+        address: ip,
+        pool: "network 'none'",
+        why: 'it has no addresses',
+      })
+    if (network === 'none') return null
+    if (network !== DEFAULT_NETWORK) throw PortctlError.of('network-not-found', { name: network })
     return this.#parts.networks.ensureDefault()
   }
 
-  #endpoint(id: string, network: Network, ip: string | undefined, claimed: string[]): Endpoint {
-    const requested = ip === undefined ? undefined : parseAddress(ip)
-    const take = (subnet: string | null): string | null => {
-      if (subnet === null) return null
-      const pool: Cidr = parseCidr(subnet)
-      const wanted =
-        requested !== undefined && (requested.includes(':') ? 6 : 4) === pool.family ? requested : undefined
-      const address = allocate(pool, this.#takenAddresses(), this.#cursors.get(subnet) ?? null, wanted)
-      this.#cursors.set(subnet, address)
-      this.#addressesInFlight.add(address)
-      claimed.push(address)
-      return `${address}/${pool.prefix}`
-    }
-    const ipv4 = take(network.subnet4)
-    const ipv6 = take(network.subnet6)
-    return {
-      network: network.name,
-      interfaceName: 'eth0',
-      hostInterface: `veth${id.slice(0, 9)}`,
-      ipv4,
-      ipv6,
-      mac: macFromIpv4(bare(ipv4 as string)),
-    }
-  }
-
-  #takenAddresses(): Set<string> {
-    const endpoints = [...this.#parts.store.state.containers.values()].flatMap(
-      container => container.endpoints,
-    )
-    const stored = endpoints.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6].filter(a => a !== null).map(bare))
-    return new Set([...stored, ...this.#addressesInFlight])
-  }
-
   async #make(container: Container): Promise<void> {
-    const { store, kernel, resolver, runDir, log } = this.#parts
+    const { store, kernel, resolver, runDir } = this.#parts
     const { id } = container
     const wiring = wiringOf(container)
     // Before the note: a namespace that somebody else made must never be cleared away as ours.
@@ -291,8 +277,9 @@ export class Containers {
       await wire(container, store.state.networks, kernel, runDir, resolver)
       await store.commit([{ put: 'containers', id, value: container }, dropPending(id)])
     } catch (error) {
-      await unwire(wiring, kernel, runDir, log)
-      await store.commit([dropPending(id)])
+      // Made by somebody else since we looked; it is the first thing to be made, so there is nothing of ours.
+      const foreign = error instanceof PortctlError && error.code === 'netns-exists'
+      await (foreign ? store.commit([dropPending(id)]) : this.#clear(wiring))
       throw error
     }
   }
@@ -305,25 +292,30 @@ export class Containers {
 
   async #start(container: Container, request: RunRequest): Promise<Container> {
     mkdirSync(join(this.#parts.stateDir, 'containers'), { recursive: true, mode: 0o700 })
-    const process = await startProcess({
+    const { ended, ...process } = await startProcess({
       netns: container.netns,
       resolvConf: resolvConfOf(this.#parts.runDir, container.id),
       logFile: this.#logFile(container.id),
       command: container.command,
       env: request.env ?? {},
       cwd: request.cwd ?? '/',
-      onExit: status => void this.#childEnded(container.id, status),
     })
+    this.#children.set(container.id, this.#attend(container.id, ended))
     return this.#update({ ...container, ...process, status: 'running' })
   }
 
-  async #childEnded(id: string, status: number): Promise<void> {
+  /** Records the end of a child of ours. */
+  async #attend(id: string, ended: Promise<number>): Promise<void> {
     const { store, log } = this.#parts
-    log.info({ container: id, status }, 'container ended')
-    if (store.state.containers.has(id))
-      await this.exited(id, status).catch(err =>
-        log.error({ err, container: id }, 'the end was not recorded'),
-      )
+    try {
+      const status = await ended
+      log.info({ container: id, status }, 'container ended')
+      if (store.state.containers.has(id)) await this.exited(id, status)
+    } catch (err) {
+      log.error({ err, container: id }, 'the end was not recorded')
+    } finally {
+      this.#children.delete(id)
+    }
   }
 
   async #update(container: Container): Promise<Container> {
@@ -337,5 +329,3 @@ const locate = ({ command: [file = '', ...args], env, cwd = '/' }: RunRequest): 
   findExecutable(file, env?.PATH, cwd),
   ...args,
 ]
-
-const bare = (cidr: string): string => cidr.replace(/\/.*/, '')

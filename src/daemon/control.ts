@@ -29,6 +29,7 @@ import { netnsOfPid } from '../kernel/netns.ts'
 import type { Container, Publication } from '../model/index.ts'
 import { assemble, type ControlOptions, type Parts } from './assembly.ts'
 import { resolvConfOf } from './container-wiring.ts'
+import { STOP_TIMEOUT } from './containers.ts'
 import { surroundings } from './desired.ts'
 import { activeFlows } from './flows.ts'
 import { findPublications, lookUpPublications } from './references.ts'
@@ -41,8 +42,6 @@ import { type Counted, containerDetail, containerView, publicationView } from '.
 const UPKEEP_INTERVAL = 3_000
 /** Ports; a range as large as this is likely to cover much of ip_local_port_range. */
 const LARGE_RANGE = 10_000
-/** Seconds between SIGTERM and SIGKILL. */
-const STOP_TIMEOUT = 10
 
 export class Control implements Service {
   readonly #parts: Parts
@@ -165,9 +164,7 @@ export class Control implements Service {
   }
 
   async remove(name: string, force: boolean): Promise<void> {
-    const { containers } = this.#parts
-    if (force) await containers.stop(name, STOP_TIMEOUT)
-    await containers.remove(name, force)
+    await this.#parts.containers.remove(name, force)
   }
 
   async inspect(ref: string): Promise<InspectView> {

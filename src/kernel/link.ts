@@ -61,7 +61,7 @@ export interface Links {
   remove(name: string): Promise<boolean>
   list(): Promise<readonly Link[]>
   addresses(): Promise<readonly LinkAddress[]>
-  /** Networks that an address or a route of any table leads to, default routes left out: not free for a pool. */
+  /** Networks that an address or a route of any table leads to, default routes (and halves) left out: not free for a pool. */
   occupied(): Promise<readonly Cidr[]>
 }
 
@@ -195,11 +195,17 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
   }
 }
 
-/** `10.0.0.0/8`, `10.6.0.1` (a host route); null for a default route, which leads everywhere and occupies nothing. */
+/**
+ * Routes that lead wider than the largest private network (10/8; fc00::/7) are a default route or its pieces: VPNs lay
+ * 0/1 and 128/1 over it so as not to replace it. They lead everywhere and occupy nothing.
+ */
+const NARROWEST_DEFAULT = { 4: 7, 6: 6 } as const
+
+/** `10.0.0.0/8`, `10.6.0.1` (a host route); null for a default route or a piece of one. */
 const routeCidr = (destination: string): Cidr | null => {
   if (destination === 'default') return null
-  const host = familyOf(destination) === 6 ? '/128' : '/32'
-  const text = destination.includes('/') ? destination : destination + host
+  const family = familyOf(destination)
+  const text = destination.includes('/') ? destination : `${destination}/${family === 6 ? 128 : 32}`
   const { address, prefix } = parseInterfaceAddress(text)
-  return prefix === 0 ? null : cidrOf(address, prefix)
+  return prefix <= NARROWEST_DEFAULT[family] ? null : cidrOf(address, prefix)
 }
