@@ -25,21 +25,18 @@ const options = socketOptions(libc)
 const CAPACITY = 100
 const name = libc.pin(SOCKADDR_SIZE + 4)
 
-/** Two sockets connected to each other; what goes into one comes out of the other. */
-const pair = (first: number): readonly [number, number] => {
-  const make = (own: number, peer: number): number => {
-    const fd = libc.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)
-    options.setInt(fd, SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
-    for (const [call, port] of [
-      ['bind', own],
-      ['connect', peer],
-    ] as const) {
-      const length = writeSockaddr(libc, name, 0, { address: '127.0.0.1', port })
-      if (libc[call](fd, name.address, length) < 0) throw new Error(`${call}: errno ${libc.errno()}`)
-    }
-    return fd
+/** A socket at port `own` connected to port `peer`. */
+const connected = (own: number, peer: number): number => {
+  const fd = libc.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)
+  options.setInt(fd, SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
+  for (const [call, port] of [
+    ['bind', own],
+    ['connect', peer],
+  ] as const) {
+    const length = writeSockaddr(libc, name, 0, { address: '127.0.0.1', port })
+    if (libc[call](fd, name.address, length) < 0) throw new Error(`${call}: errno ${libc.errno()}`)
   }
-  return [make(first, first + 1), make(first + 1, first)]
+  return fd
 }
 
 interface Stage {
@@ -75,12 +72,10 @@ describe.each([65_536, 1000])('over a loopback of MTU %i', mtu => {
   beforeAll(() => {
     enterNamespace()
     execFileSync('ip', ['link', 'set', 'lo', 'mtu', String(mtu)])
-    const [into, from] = pair(20_000)
-    const [to, out] = pair(20_002)
     stage = {
-      into,
-      middle: [from, to],
-      out,
+      into: connected(20_000, 20_001),
+      middle: [connected(20_001, 20_000), connected(20_002, 20_003)],
+      out: connected(20_003, 20_002),
       inbox: new Inbox(libc, CAPACITY),
       outbox: new Outbox(libc, CAPACITY),
     }
@@ -120,6 +115,19 @@ describe.each([65_536, 1000])('over a loopback of MTU %i', mtu => {
         },
       ),
     )
+  })
+
+  it('the refusal of an earlier datagram costs the next one nothing', () => {
+    const { inbox, outbox } = stage
+    const socket = connected(20_004, 20_005)
+    libc.send(socket, payload.address, 1, 0)
+    const back = connected(20_005, 20_004)
+    sendAll(stage.into, [5, 6])
+    inbox.receive(stage.middle[0], 0, CAPACITY)
+    for (const slot of [0, 1]) outbox.push(slot, inbox.payload(slot), inbox.length(slot), 0, null)
+    expect(outbox.send(socket)).toBe(11)
+    outbox.clear()
+    expect(lengths(back)).toEqual([5, 6])
   })
 
   describe('to a receiver that takes bundles', () => {

@@ -2,7 +2,7 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { loadLibc, RLIMIT_NOFILE } from '../../src/kernel/libc/index.ts'
-import { DEFAULT_LIMITS, type Engine } from '../../src/relay/engine.ts'
+import { DEFAULT_LIMITS, type Engine, type Limits, type ServiceSpec } from '../../src/relay/engine.ts'
 import { createSpliceEngine } from '../../src/relay/splice/index.ts'
 import { buildWorker } from './build-worker.ts'
 import { describeUdpEngine } from './conformance-udp.ts'
@@ -21,6 +21,16 @@ describe('splice: the oldest UDP flow makes room', () => {
   let server: Peer
   let clients: readonly Peer[]
 
+  const serviceTo = (port: number, limits: Partial<Limits> = {}): ServiceSpec => ({
+    id: 'one',
+    protocol: 'udp',
+    addresses: [LOCAL],
+    ports: { first: 5000, last: 5000 },
+    target: { address: LOCAL },
+    targetPorts: { first: port, last: port },
+    limits: { ...DEFAULT_LIMITS, ...limits },
+  })
+
   beforeAll(async () => {
     enterNamespace()
     engine = await createSpliceEngine({ workerFile })
@@ -29,22 +39,23 @@ describe('splice: the oldest UDP flow makes room', () => {
 
   beforeEach(async () => {
     server = await Peer.bind(LOCAL, 0, { echo: true })
-    await engine.open([
-      {
-        id: 'one',
-        protocol: 'udp',
-        addresses: [LOCAL],
-        ports: { first: 5000, last: 5000 },
-        target: { address: LOCAL },
-        targetPorts: { first: server.port, last: server.port },
-        limits: DEFAULT_LIMITS,
-      },
-    ])
+    await engine.open([serviceTo(server.port)])
     clients = await Promise.all(Array.from({ length: CLIENTS }, () => Peer.connect(LOCAL, 5000)))
   })
   afterEach(async () => {
     await engine.close(['one'])
     await Promise.all([server, ...clients].map(peer => peer.close()))
+  })
+
+  it('but what its client has just sent goes out first, as its own', async () => {
+    await engine.close(['one'])
+    await engine.open([serviceTo(server.port, { maxConnections: 2 })])
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(clients.map(client => client.send('x')))
+      const sources = new Set<number>()
+      for (const _ of clients) sources.add((await server.receive()).from.port)
+      expect(sources.size).toBe(CLIENTS)
+    }
   })
 
   const everyClientIsServed = async (room: number) => {
