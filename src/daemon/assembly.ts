@@ -120,6 +120,6 @@ const ephemeralPorts = async ({ sysctl }: Kernel): Promise<EphemeralPorts> => {
   return { range, reserved, cursor: range.first }
 }
 
-/** A kernel booted with ipv6.disable=1 has no IPv6 sysctls at all. */
+/** Without IPv6: turned off by the administrator, or a kernel without it, which has no such key. */
 const addressFamilies = async ({ sysctl }: Kernel): Promise<readonly (4 | 6)[]> =>
-  (await sysctl.read('net/ipv6/conf/all/forwarding')) === null ? [4] : [4, 6]
+  (await sysctl.read('net/ipv6/conf/all/disable_ipv6')) === '0' ? [4, 6] : [4]

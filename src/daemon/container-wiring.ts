@@ -48,10 +48,13 @@ export const wire = async (
   if ((await netnsIdentity(netnsPath(name))) === null) await kernel.netns.create(name)
   mkdirSync(filesOf(runDir, id), { recursive: true, mode: 0o755 })
   writeFileSync(resolvConfOf(runDir, id), resolvConf(resolver, networks.get(endpoints[0]?.network ?? '')))
-  const there = new Set((await kernel.links.list()).map(link => link.name))
+  const there = new Map((await kernel.links.list()).map(link => [link.name, link]))
   for (const endpoint of endpoints) {
     const network = networks.get(endpoint.network)
-    if (network === undefined || there.has(endpoint.hostInterface)) continue
+    const old = there.get(endpoint.hostInterface)
+    if (network === undefined || old?.bridge === network.bridge) continue
+    // Its bridge was taken away: a new pair is wired as the first one was.
+    if (old !== undefined) await kernel.links.remove(old.name)
     await kernel.links.createVeth({
       name: endpoint.hostInterface,
       owner: id,

@@ -11,7 +11,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { formatCidr, parseCidr, parseInterfaceAddress } from '../core/address.ts'
+import { familyOf, formatCidr, parseCidr, parseInterfaceAddress } from '../core/address.ts'
 import { choosePool, choosePool6, gatewayOf, macFromIpv4 } from '../ipam/index.ts'
 import { applyForwarding, planForwarding, restoreForwarding } from '../kernel/forwarding.ts'
 import type { Kernel } from '../kernel/index.ts'
@@ -131,8 +131,10 @@ export class Networks {
       if (changes.length > 0) await committer.submit({ ...NOTHING, operations, changes })
       return
     }
+    // One that went and came back is noted once, with the value it came back with.
+    const again = new Set(plan.changes.map(({ key }) => key))
     const after: Forwarding = {
-      changes: [...before.changes, ...plan.changes],
+      changes: [...before.changes.filter(({ key }) => !again.has(key)), ...plan.changes],
       opened: {
         4: [...new Set([...before.opened[4], ...plan.opened[4]])],
         6: [...new Set([...before.opened[6], ...plan.opened[6]])],
@@ -174,7 +176,8 @@ export class Networks {
   }
 
   async #createBridge(network: Network): Promise<void> {
-    const { links, sysctl } = this.#parts.kernel
+    const { kernel, families } = this.#parts
+    const { links, sysctl } = kernel
     const addresses = [
       [network.gateway4, network.subnet4],
       [network.gateway6, network.subnet6],
@@ -183,7 +186,8 @@ export class Networks {
       name: network.bridge,
       owner: network.id,
       mac: macFromIpv4(parseInterfaceAddress(addresses[0] as string).address),
-      addresses,
+      // A network with IPv6 can outlive the host's.
+      addresses: addresses.filter(address => families.includes(familyOf(address))),
     })
     await sysctl.write([{ key: `net/ipv4/conf/${network.bridge}/route_localnet`, value: '1' }])
   }

@@ -155,12 +155,21 @@ export const createLinks = (execute: Execute = onHost, sysctl: Sysctl = hostSysc
         [
           ['link', 'add', 'name', name, 'address', mac, 'type', 'bridge'],
           ['link', 'set', 'dev', name, 'alias', ALIAS + owner],
-          ...own.map(address => addAddress(address, name)),
         ],
         async () => {
-          // Before the link is up: a container must not hand the host a route.
-          await sysctl.write([{ key: `net/ipv6/conf/${name}/accept_ra`, value: '0' }])
-          await ipBatch(execute, [['link', 'set', 'dev', name, 'up']])
+          const ipv6 = (key: string) => `net/ipv6/conf/${name}/${key}`
+          // A kernel without IPv6 has no such keys.
+          if ((await sysctl.read(ipv6('accept_ra'))) !== null)
+            await sysctl.write([
+              // Before the link is up: a container must not hand the host a route.
+              { key: ipv6('accept_ra'), value: '0' },
+              // Off for new links on some hosts that use it on others.
+              { key: ipv6('disable_ipv6'), value: own.some(a => familyOf(a) === 6) ? '0' : '1' },
+            ])
+          await ipBatch(execute, [
+            ...own.map(address => addAddress(address, name)),
+            ['link', 'set', 'dev', name, 'up'],
+          ])
         },
       ),
     createVeth: ({ name, owner, bridge, netns, peer, mac, addresses: own, gateways }) =>
