@@ -8,6 +8,7 @@ import { invert } from '../plan/operations.ts'
 import { Committer } from './committer.ts'
 import { Containers } from './containers.ts'
 import { desiredServices, surroundings } from './desired.ts'
+import { Ipv4Only } from './ipv4-only.ts'
 import type { Logger } from './logging.ts'
 import type { DaemonOptions } from './main.ts'
 import { Networks } from './networks.ts'
@@ -35,6 +36,7 @@ export interface Parts {
   /** Why nftables can't be used here; null when it can. */
   readonly noKernelPath: PortctlError | null
   readonly book: PortBook
+  readonly ipv4Only: Ipv4Only
   readonly committer: Committer
   readonly publisher: Publisher
   readonly networks: Networks
@@ -51,6 +53,7 @@ export const assemble = async (options: ControlOptions): Promise<Parts> => {
     addressFamilies(kernel),
   ])
   const kernelPath = noKernelPath === null
+  const ipv4Only = new Ipv4Only()
   const relay = await RelaySupervisor.start({
     runDir,
     distDir,
@@ -58,7 +61,7 @@ export const assemble = async (options: ControlOptions): Promise<Parts> => {
     ...(workers === undefined ? {} : { workers }),
     logFd: 2,
     log,
-    desired: () => desiredServices(store, kernelPath, resolver),
+    desired: () => desiredServices(store, kernelPath, resolver, ipv4Only),
   })
   const table = new Table(kernel.nft)
   const book = new PortBook()
@@ -76,8 +79,9 @@ export const assemble = async (options: ControlOptions): Promise<Parts> => {
   })
   const publisher = new Publisher({
     book,
+    ipv4Only,
     committer,
-    surroundings: () => surroundings(store, kernelPath),
+    surroundings: () => surroundings(store, kernelPath, ipv4Only),
     publications: () => store.state.publications,
     ephemeral,
     families,
@@ -105,6 +109,7 @@ export const assemble = async (options: ControlOptions): Promise<Parts> => {
     table,
     noKernelPath,
     book,
+    ipv4Only,
     committer,
     publisher,
     networks,

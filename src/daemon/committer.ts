@@ -30,6 +30,8 @@ export interface Transaction {
   readonly changes: readonly Change[]
   readonly close: readonly string[]
   readonly flush: readonly FlowTuple[]
+  /** Called in the same turn in which the change has come into force, before the next plan is evaluated. */
+  readonly applied?: () => void
 }
 
 /** To build transactions from. */
@@ -46,8 +48,12 @@ export interface World {
   warn(what: string, cause: unknown): void
 }
 
+/** Evaluated when its turn comes, so that it sees what the transactions before it have changed. May throw: then nothing is done. */
+export type Plan = () => Transaction
+
 interface Job {
-  readonly transaction: Transaction
+  readonly plan: Plan
+  readonly alone: boolean
   readonly resolve: () => void
   readonly reject: (reason: unknown) => void
 }
@@ -61,6 +67,9 @@ const merge = (transactions: readonly Transaction[]): Transaction => ({
   changes: transactions.flatMap(t => t.changes),
   close: transactions.flatMap(t => t.close),
   flush: transactions.flatMap(t => t.flush),
+  applied: () => {
+    for (const { applied } of transactions) applied?.()
+  },
 })
 
 export class Committer {
@@ -72,10 +81,13 @@ export class Committer {
     this.#world = world
   }
 
-  /** Resolves when the change is in force and durable; rejects, with nothing left behind, when it is not. */
-  submit(transaction: Transaction): Promise<void> {
+  /**
+   * Resolves when the change is in force and durable; rejects, with nothing left behind, when it is not.
+   * Plans that go together in a batch don't see each other: one that replaces what another may remove goes `alone`.
+   */
+  submit(plan: Plan, { alone = false } = {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ transaction, resolve, reject })
+      this.#queue.push({ plan, alone, resolve, reject })
       this.#draining ??= this.#drain()
     })
   }
@@ -89,21 +101,36 @@ export class Committer {
     // One turn of the event loop lets requests that arrived together share the first batch.
     await new Promise(resolve => setImmediate(resolve))
     while (this.#queue.length > 0) {
-      const jobs = this.#queue.splice(0, BATCH)
+      const jobs = this.#nextBatch()
       try {
-        await this.#apply(merge(jobs.map(job => job.transaction)))
+        await this.#apply(merge(jobs.map(job => job.plan())))
         for (const job of jobs) job.resolve()
       } catch (error) {
         if (jobs.length === 1) jobs[0]?.reject(error)
-        else for (const job of jobs) await this.#apply(job.transaction).then(job.resolve, job.reject)
+        else for (const job of jobs) await this.#applyOne(job)
       }
     }
     // In the same turn as the last look at the queue: a submit from a caller just resolved starts a new drain.
     this.#draining = undefined
   }
 
+  #nextBatch(): readonly Job[] {
+    const first = this.#queue.findIndex(job => job.alone)
+    const length = first < 0 ? BATCH : Math.max(first, 1)
+    return this.#queue.splice(0, Math.min(length, BATCH))
+  }
+
+  async #applyOne({ plan, resolve, reject }: Job): Promise<void> {
+    try {
+      await this.#apply(plan())
+      resolve()
+    } catch (error) {
+      reject(error)
+    }
+  }
+
   async #apply(transaction: Transaction): Promise<void> {
-    const { open, operations, changes, close, flush } = transaction
+    const { open, operations, changes, close, flush, applied } = transaction
     const world = this.#world
     const undo: Array<() => Promise<void>> = []
     try {
@@ -121,6 +148,7 @@ export class Committer {
         await step().catch(cause => world.warn('a failed change could not be undone', cause))
       throw error
     }
+    applied?.()
     if (close.length > 0)
       await world.closeServices(close).catch(cause => world.warn('listeners could not be closed', cause))
     if (flush.length > 0)

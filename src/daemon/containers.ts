@@ -179,16 +179,19 @@ export class Containers {
     const { store, committer, publisher } = this.#parts
     const container = store.state.containers.get(id)
     if (container === undefined) return
-    const leading = [...store.state.publications.values()].filter(
-      p => p.target.kind === 'container' && p.target.container === id,
-    )
     const wiring = wiringOf(container)
-    const removals: Transaction = publisher.removals(leading)
-    await committer.submit({
-      ...removals,
-      changes: [...removals.changes, { delete: 'containers', id }, notePending(wiring)],
-    })
-    publisher.forget(leading)
+    // Alone, so that it sees every publication made before it; one that comes after it is refused.
+    const plan = (): Transaction => {
+      const leading = [...store.state.publications.values()].filter(
+        p => p.target.kind === 'container' && p.target.container === id,
+      )
+      const removals = publisher.removals(leading)
+      return {
+        ...removals,
+        changes: [...removals.changes, { delete: 'containers', id }, notePending(wiring)],
+      }
+    }
+    await committer.submit(plan, { alone: true })
     await this.#clear(wiring)
   }
 

@@ -36,20 +36,20 @@ import { findPublications, lookUpPublications } from './references.ts'
 import { restore } from './restore.ts'
 import { routeOf } from './route.ts'
 import { resolveTarget } from './target.ts'
+import { Upkeep } from './upkeep.ts'
 import { type Counted, containerDetail, containerView, publicationView } from './views.ts'
 
-/** Milliseconds between two looks at what others may have done to us: new interfaces, a flushed ruleset. */
-const UPKEEP_INTERVAL = 3_000
 /** Ports; a range as large as this is likely to cover much of ip_local_port_range. */
 const LARGE_RANGE = 10_000
 
 export class Control implements Service {
   readonly #parts: Parts
   readonly #startedAt = Date.now()
-  #upkeep: NodeJS.Timeout | undefined
+  readonly #upkeep: Upkeep
 
   private constructor(parts: Parts) {
     this.#parts = parts
+    this.#upkeep = new Upkeep(parts)
   }
 
   /** Puts the stored state in force. */
@@ -62,16 +62,13 @@ export class Control implements Service {
       await parts.relay.abandon()
       throw error
     }
-    const control = new Control(parts)
-    control.#upkeep = setInterval(() => void control.#keepUp(), UPKEEP_INTERVAL)
-    control.#upkeep.unref()
-    return control
+    return new Control(parts)
   }
 
   /** `keep`: everything stays in force for the next daemon. Otherwise all that was made is taken back. */
   async end({ keep }: { readonly keep: boolean }): Promise<void> {
     const { store, committer, publisher, containers, networks, table, relay } = this.#parts
-    clearInterval(this.#upkeep)
+    await this.#upkeep.stop()
     await committer.idle()
     if (keep) {
       containers.close()
@@ -221,8 +218,8 @@ export class Control implements Service {
   }
 
   #view(publication: Publication, counted: Counted): PublicationView {
-    const { store, noKernelPath, relay } = this.#parts
-    const route = routeOf(publication, surroundings(store, noKernelPath === null))
+    const { store, noKernelPath, relay, ipv4Only } = this.#parts
+    const route = routeOf(publication, surroundings(store, noKernelPath === null, ipv4Only))
     const failure = relay.failures.get(publication.id)
     const state = failure !== undefined ? failure.code : isGone(publication) ? 'target-gone' : 'active'
     return publicationView(publication, route, state, counted)
@@ -243,16 +240,6 @@ export class Control implements Service {
           `${p.hostPort}-${p.hostPortEnd} takes ports that this host picks for its own outgoing connections (net.ipv4.ip_local_port_range)`,
         )
     return notes
-  }
-
-  async #keepUp(): Promise<void> {
-    const { networks, table, log, noKernelPath } = this.#parts
-    try {
-      await networks.refreshForwarding()
-      if (noKernelPath === null && (await table.revive())) log.warn('the nftables table was gone; it is back')
-    } catch (err) {
-      log.error({ err }, 'upkeep failed')
-    }
   }
 }
 

@@ -10,8 +10,8 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PortctlError } from '../core/errors.ts'
+import { describeFault } from '../core/os-error.ts'
 import { execute, succeed } from '../kernel/process.ts'
-import { describeFault } from './os-error.ts'
 
 export interface Lock {
   release(): Promise<void>
@@ -23,6 +23,7 @@ export const acquireLock = async (dirs: {
   readonly stateDir: string
 }): Promise<Lock> => {
   const { runDir, stateDir } = dirs
+  refuseLongName(runDir)
   const run = await lockFile(join(runDir, 'portctl.lock'), pid =>
     PortctlError.of('daemon-running', { runDir, pid }),
   )
@@ -40,6 +41,21 @@ export const acquireLock = async (dirs: {
     await run.close()
     throw error
   }
+}
+
+/** Bytes of sockaddr_un.sun_path without its NUL (unix(7)). */
+const SOCKET_NAME_MAX = 107
+/** Of the sockets in the run directory the longest: the API's before it is renamed (api-server.ts). */
+const LONGEST_SOCKET = 'portctl.sock.4194304'
+
+/** Node cuts a longer name off without a word, and two sockets would be one. */
+const refuseLongName = (runDir: string): void => {
+  const most = SOCKET_NAME_MAX - LONGEST_SOCKET.length - 1
+  if (Buffer.byteLength(runDir) > most)
+    throw PortctlError.of('state-unreadable', {
+      path: runDir,
+      why: `its name is longer than ${most} bytes, too long for the sockets in it`,
+    })
 }
 
 /** flock(1): exit status for a lock that another process holds. */

@@ -11,7 +11,8 @@
  */
 import { mkdirSync } from 'node:fs'
 import { signalReady } from '../api/autostart.ts'
-import { asPortctlError, type PortctlError } from '../core/errors.ts'
+import { asPortctlError, PortctlError } from '../core/errors.ts'
+import { describeFault } from '../core/os-error.ts'
 import type { Engine } from '../relay/engine.ts'
 import { createApiServer, listenOn } from './api-server.ts'
 import { Control } from './control.ts'
@@ -46,14 +47,17 @@ export const runDaemon = async (options: DaemonOptions): Promise<void> => {
 
 const serve = async (options: DaemonOptions, log: Logger): Promise<void> => {
   const { runDir, stateDir } = options
-  mkdirSync(runDir, { recursive: true, mode: 0o755 })
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  makeDirectory(runDir, 0o755)
+  makeDirectory(stateDir, 0o700)
   const ended = endSignal()
   const lock = await acquireLock({ runDir, stateDir })
   try {
     const store = await openStore(stateDir)
     const control = await Control.start({ ...options, store, log })
-    const stopServing = await listenOn(createApiServer(control, log), runDir)
+    const stopServing = await listenOn(createApiServer(control, log), runDir).catch(async error => {
+      await control.end({ keep: true })
+      throw error
+    })
     log.info(await control.status(), 'portctl daemon ready')
     signalReady()
 
@@ -64,6 +68,15 @@ const serve = async (options: DaemonOptions, log: Logger): Promise<void> => {
     await store.close()
   } finally {
     await lock.release()
+  }
+}
+
+/** @throws `state-unreadable` */
+const makeDirectory = (path: string, mode: number): void => {
+  try {
+    mkdirSync(path, { recursive: true, mode })
+  } catch (cause) {
+    throw PortctlError.of('state-unreadable', { path, why: describeFault(cause) }, { cause })
   }
 }
 

@@ -111,7 +111,7 @@ export class Networks {
       throw error
     }
     await committer
-      .submit({ ...NOTHING, open: dnsServices(network, resolver) })
+      .submit(() => ({ ...NOTHING, open: dnsServices(network, resolver) }))
       // Most likely a resolver that already listens on every address, the gateway's included: then all is well.
       .catch(error => log.warn({ err: error }, 'DNS is not carried from the gateway address'))
     log.info({ network: network.name, bridge: network.bridge, subnet4: network.subnet4 }, 'network made')
@@ -128,7 +128,7 @@ export class Networks {
     // Without the table nothing could keep the opened interfaces from forwarding for strangers.
     const plan = await planForwarding(kernel.sysctl, kernelPath ? await this.#ways() : [])
     if (plan.changes.length === 0) {
-      if (changes.length > 0) await committer.submit({ ...NOTHING, operations, changes })
+      if (changes.length > 0) await committer.submit(() => ({ ...NOTHING, operations, changes }))
       return
     }
     // One that went and came back is noted once, with the value it came back with.
@@ -140,11 +140,11 @@ export class Networks {
         6: [...new Set([...before.opened[6], ...plan.opened[6]])],
       },
     }
-    await committer.submit({
+    await committer.submit(() => ({
       ...NOTHING,
       operations: [...operations, { op: 'set-opened', before: before.opened, after: after.opened }],
       changes: [...changes, noteForwarding(after)],
-    })
+    }))
     await applyForwarding(kernel.sysctl, plan.changes)
   }
 

@@ -13,12 +13,14 @@ import { parseName } from '../core/name.ts'
 import { formatPorts } from '../core/socket-address.ts'
 import type { Publication, Target, Via } from '../model/index.ts'
 import type { Committer, FlowTuple, Transaction } from './committer.ts'
+import type { Ipv4Only } from './ipv4-only.ts'
 import type { Claim, Conflict, PortBook } from './port-book.ts'
 import { candidates, type Draft, draftsOf, type EphemeralPorts } from './request.ts'
 import { type Route, routeOf, type Surroundings } from './route.ts'
 
 export interface PublisherParts {
   readonly book: PortBook
+  readonly ipv4Only: Ipv4Only
   readonly committer: Committer
   readonly surroundings: () => Surroundings
   readonly publications: () => ReadonlyMap<string, Publication>
@@ -58,7 +60,7 @@ export class Publisher {
 
   /** @throws `spec-invalid`, `port-taken`, `no-free-port`, `target-loop`, `via-unavailable`, and what the relay and nft report. */
   async publish(request: Publish): Promise<readonly Publication[]> {
-    const { book, committer, ephemeral, families } = this.#parts
+    const { book, committer, ephemeral, families, ipv4Only } = this.#parts
     const name = request.name === null ? null : this.#takeName(request.name)
     const attempts: Attempt[] = []
     try {
@@ -68,15 +70,19 @@ export class Publisher {
       }
       for (;;) {
         const publications = attempts.map(attempt => toPublication(attempt, request, name))
+        await this.#look(publications)
         try {
-          await committer.submit(this.#additions(publications))
+          await committer.submit(() => this.#additions(publications))
           return publications
         } catch (error) {
           await this.#moveOn(attempts, asPortctlError(error))
         }
       }
     } catch (error) {
-      for (const { id } of attempts) book.release(id)
+      for (const { id } of attempts) {
+        book.release(id)
+        ipv4Only.set(id, false)
+      }
       throw error
     } finally {
       if (name !== null) this.#namesInFlight.delete(name)
@@ -98,13 +104,13 @@ export class Publisher {
 
   /** Takes publications back, at once: live connections end. */
   async unpublish(publications: readonly Publication[]): Promise<void> {
-    await this.#parts.committer.submit(this.removals(publications))
-    this.forget(publications)
+    await this.#parts.committer.submit(() => this.removals(publications))
   }
 
-  /** What takes publications back, for a larger transaction; call `forget` when it is through. */
-  removals(publications: readonly Publication[]): Transaction {
+  /** What takes back those of the publications that are still there, by themselves or in a larger transaction. */
+  removals(wanted: readonly Publication[]): Transaction {
     const around = this.#parts.surroundings()
+    const publications = wanted.filter(({ id }) => this.#parts.publications().has(id))
     const routes = publications.map(p => routeOf(p, around))
     return {
       open: [],
@@ -114,14 +120,28 @@ export class Publisher {
       changes: publications.map(({ id }) => ({ delete: 'publications' as const, id })),
       close: publications.map(({ id }) => id),
       flush: publications.map(flowsOf),
+      applied: () => {
+        for (const { id } of publications) {
+          this.#parts.book.release(id)
+          this.#parts.ipv4Only.set(id, false)
+        }
+      },
     }
   }
 
-  forget(publications: readonly Publication[]): void {
-    for (const { id } of publications) this.#parts.book.release(id)
+  /** Sets what is known of services that run already. */
+  async #look(publications: readonly Publication[]): Promise<void> {
+    const { ipv4Only, surroundings } = this.#parts
+    for (const [{ id }, only] of await ipv4Only.changes(publications, surroundings().containers))
+      ipv4Only.set(id, only)
   }
 
+  /** Evaluated when its turn comes: the container may have been removed since it was named. */
   #additions(publications: readonly Publication[]): Transaction {
+    const { containers } = this.#parts.surroundings()
+    for (const { target } of publications)
+      if (target.kind === 'container' && !containers.has(target.container))
+        throw PortctlError.of('container-not-found', { name: target.container, known: '' })
     const routes = publications.map(p => this.#usableRoute(p))
     return {
       open: routes.flatMap(({ service }) => (service === null ? [] : [service])),
@@ -205,7 +225,7 @@ export class Publisher {
   }
 }
 
-const flowsOf = (p: Publication): FlowTuple => ({
+export const flowsOf = (p: Publication): FlowTuple => ({
   protocol: p.protocol,
   hostIps: p.hostIps,
   ports: { first: p.hostPort, last: p.hostPortEnd },

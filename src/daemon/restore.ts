@@ -7,7 +7,7 @@ import type { Parts } from './assembly.ts'
 import { desiredServices, desiredTable } from './desired.ts'
 
 export const restore = async (parts: Parts): Promise<void> => {
-  const { store, relay, table, book, networks, containers, noKernelPath, resolver } = parts
+  const { store, relay, table, book, networks, containers, noKernelPath, resolver, ipv4Only } = parts
   for (const p of store.state.publications.values())
     book.claim({
       id: p.id,
@@ -15,10 +15,12 @@ export const restore = async (parts: Parts): Promise<void> => {
       addresses: p.hostIps,
       ports: { first: p.hostPort, last: p.hostPortEnd },
     })
+  for (const [p, only] of await ipv4Only.changes(store.state.publications.values(), store.state.containers))
+    ipv4Only.set(p.id, only)
   await removeStrayLinks(parts)
   await networks.restore()
-  if (noKernelPath === null) await table.align(desiredTable(store))
-  await relay.align(desiredServices(store, noKernelPath === null, resolver))
+  if (noKernelPath === null) await table.align(desiredTable(store, ipv4Only))
+  await relay.align(desiredServices(store, noKernelPath === null, resolver, ipv4Only))
   await containers.restore()
   await networks.refreshForwarding()
   await dropHeld(parts)

@@ -14,6 +14,8 @@ import { DEFAULT_LIMITS, type RelayTarget, type ServiceSpec } from '../relay/eng
 export interface Surroundings {
   readonly containers: ReadonlyMap<string, Container>
   readonly networks: ReadonlyMap<string, Network>
+  /** Whether the publication's service was seen to answer IPv4 only (ipv4-only.ts). */
+  readonly ipv4Only: (publicationId: string) => boolean
   /** Whether nftables can be used here at all. */
   readonly kernelPath: boolean
 }
@@ -39,7 +41,7 @@ interface Destination {
 
 const bare = (cidr: string | null | undefined) => cidr?.replace(/\/.*/, '')
 
-const containerDestination = (container: Container): Destination => {
+const containerDestination = (container: Container, ipv4Only: boolean): Destination => {
   const endpoint = container.endpoints[0]
   const v4 = bare(endpoint?.ipv4)
   const v6 = bare(endpoint?.ipv6)
@@ -50,7 +52,7 @@ const containerDestination = (container: Container): Destination => {
       address === undefined
         ? { address: '127.0.0.1', alternative: '::1', netns: container.netns }
         : { address, ...(alternative === undefined ? {} : { alternative }) },
-    kernel: { ...(v4 === undefined ? {} : { 4: v4 }), ...(v6 === undefined ? {} : { 6: v6 }) },
+    kernel: { ...(v4 === undefined ? {} : { 4: v4 }), ...(v6 === undefined || ipv4Only ? {} : { 6: v6 }) },
     container,
     text: address ?? `netns:${container.name}`,
   }
@@ -70,7 +72,7 @@ const destination = (publication: Publication, around: Surroundings): Destinatio
     case 'container': {
       const container = around.containers.get(target.container)
       if (container === undefined) return { relay: null, kernel: {}, container: null, text: target.container }
-      return containerDestination(container)
+      return containerDestination(container, around.ipv4Only(publication.id))
     }
     case 'address': {
       const { address } = target

@@ -17,7 +17,7 @@
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { PortctlError } from '../core/errors.ts'
-import { describeFault } from './os-error.ts'
+import { describeFault } from '../core/os-error.ts'
 import { type Disk, realDisk } from './store-disk.ts'
 import { JournalFile } from './store-file.ts'
 import type { Journal } from './store-journal.ts'

@@ -1,6 +1,7 @@
 /** Every row of the table "which way a packet goes", through the command line, on the real kernel. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { useLab } from '../lab/hooks.ts'
+import { waitFor } from '../lab/lab.ts'
 import { type Box, call, createInstance, type Instance, startBox } from './bed.ts'
 
 const PROTOCOLS = ['tcp', 'udp'] as const
@@ -227,6 +228,29 @@ describe.each(['splice', 'node'] as const)('engine %s', engine => {
         expect(row?.bytes.out, via).toBeGreaterThan(100)
       }
     })
+  })
+
+  test('a service that answers IPv4 only is given IPv6 clients by the relay, and by the kernel once it answers IPv6', async () => {
+    const { host, lan } = lab()
+    const at = await publish('PORT:82', '--to', web.name)
+    const old = await lab().serve(web.netns, { kind: 'who', host: '0.0.0.0', port: 82, name: 'old' })
+    await waitFor('the relay', () =>
+      call(lab(), lan, host.ipv6, at).then(
+        c => c.client === web.gateway,
+        () => false,
+      ),
+    )
+    expect((await call(lab(), lan, host.ipv4, at)).client).toBe(lan.ipv4)
+    const early = await publish('PORT:82', '--to', web.name)
+    expect((await call(lab(), lan, host.ipv6, early)).client).toBe(web.gateway)
+    await lab().serve(web.netns, { kind: 'who', host: '::', port: 82, name: 'new' })
+    await waitFor('the kernel', () =>
+      call(lab(), lan, host.ipv6, at).then(
+        c => c.client === lan.ipv6,
+        () => false,
+      ),
+    )
+    await old.close()
   })
 
   test('the container reaches another machine, masqueraded; the other machine does not reach it', async () => {
