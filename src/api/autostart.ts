@@ -16,6 +16,7 @@ import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { PortctlError } from '../core/errors.ts'
+import { describeFault } from '../core/os-error.ts'
 import { parseErrorBody, socketPath, unreachable } from './client.ts'
 
 export interface AutostartOptions {
@@ -167,7 +168,10 @@ const openLog = (stateDir: string): number => {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 })
     return openSync(logPath(stateDir), 'a', 0o600)
   } catch (cause) {
-    const why = (cause as Error).message
-    throw PortctlError.of('state-unreadable', { path: logPath(stateDir), why }, { cause })
+    throw PortctlError.of(
+      'state-unreadable',
+      { path: logPath(stateDir), why: describeFault(cause) },
+      { cause },
+    )
   }
 }
