@@ -48,16 +48,24 @@ export const startThread = (
     else waiting.shift()?.reject(PortctlError.from(answer.error))
   })
 
+  const post = (command: Command): void => {
+    port1.postMessage(command)
+    libc.write(wakeFd, one.address, 8)
+  }
+  // Node joins its threads when the process ends, and would wait for ever for one that is blocked in epoll_wait.
+  const atExit = (): void => post({ do: 'stop' })
+  process.once('exit', atExit)
+
   const send = (command: Command): Promise<void> =>
     new Promise((resolve, reject) => {
       waiting.push({ resolve, reject })
-      port1.postMessage(command)
-      libc.write(wakeFd, one.address, 8)
+      post(command)
     })
 
   const stop = async (): Promise<void> => {
     await send({ do: 'stop' })
     await ended
+    process.removeListener('exit', atExit)
     closePort(port1)
     libc.close(wakeFd)
   }
