@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Percentiles } from '../agent/protocol.ts'
 import { BACKEND } from '../lab/backend.ts'
 import { paths } from '../lab/paths.ts'
@@ -46,8 +47,9 @@ export const flood = async (peer: Running, { size, flows, seconds, rate = 0 }: F
     const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
     const output = await run(world.client, [...PROGRAM, 'flood', host, String(port), ...flags])
     const { sent } = JSON.parse(output) as { readonly sent: number }
-    // The sink reports a burst when nothing came for 300 ms.
-    await new Promise(resolve => setTimeout(resolve, 600))
+    // The sink reports a burst once nothing came for 300 ms: the last after the flood, if anything came at all.
+    const before = bursts.length
+    for (let waited = 0; bursts.length === before && waited < 1000; waited += 50) await sleep(50)
     const arrived = bursts.reduce((sum, burst) => sum + burst.datagrams, 0)
     const milliseconds = bursts.reduce((sum, burst) => sum + burst.milliseconds, 0)
     return { sent, arrived, perSecond: arrived === 0 ? 0 : arrived / (milliseconds / 1000) }
