@@ -247,8 +247,11 @@ export const createLab = async (options: { readonly lan?: readonly string[] } = 
     const path = netnsPath(where)
     const known = agents.get(path)
     if (known !== undefined) return known
-    const agent = new Agent(lab.spawn(where, process.execPath, [AGENT]))
+    const child = lab.spawn(where, process.execPath, [AGENT])
+    const agent = new Agent(child)
     agents.set(path, agent)
+    // A test may kill all that is in a namespace: the next question starts another.
+    child.once('exit', () => agents.delete(path))
     return agent
   }
 
