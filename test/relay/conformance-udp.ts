@@ -1,99 +1,18 @@
-/** What every engine owes for UDP, said once. Runs in a network namespace of its own. */
-import { readdirSync, readFileSync } from 'node:fs'
+/** What every engine owes for UDP, said once: datagrams, flows, addresses and ports. Targets: conformance-udp-targets.ts. */
 import fc from 'fast-check'
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { PortRange } from '../../src/core/address.ts'
-import {
-  DEFAULT_LIMITS,
-  type Engine,
-  type Limits,
-  type RelayTarget,
-  type ServiceCounters,
-  type ServiceSpec,
-} from '../../src/relay/engine.ts'
-import { echoInNamespace, enterNamespace, HOST_ADDRESSES, Peer } from './udp-peers.ts'
-
-/** What an engine can do beyond plain sockets. */
-export interface UdpAbilities {
-  /** Answers from the address asked although the listener is a wildcard. */
-  readonly pktinfo: boolean
-  /** Connects from inside another network namespace. */
-  readonly netns: boolean
-}
-
-const LOCAL = '127.0.0.1'
-/** What waits in the kernel for whoever holds the IPv4 port. */
-const unreadBytes = (port: number): number => {
-  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')} `
-  const line = readFileSync('/proc/thread-self/net/udp', 'utf8')
-    .split('\n')
-    .find(l => l.includes(local))
-  // sl local_address rem_address st tx_queue:rx_queue …, hexadecimal.
-  return Number.parseInt(/^\s*\d+: \S+ \S+ \S+ \S+:(\S+)/.exec(line ?? '')?.[1] ?? 'ffff', 16)
-}
-const openDescriptors = (): number => readdirSync('/proc/self/fd').length
+import { describe, expect, it, vi } from 'vitest'
+import { describeUdpTargets } from './conformance-udp-targets.ts'
+import { LOCAL, type MakeEngine, openDescriptors, type UdpAbilities, udpBed } from './udp-bed.ts'
+import { HOST_ADDRESSES, type Peer } from './udp-peers.ts'
 
 export const describeUdpEngine = (
   name: string,
-  factory: () => Engine | Promise<Engine>,
+  factory: MakeEngine,
   abilities: UdpAbilities = { pktinfo: true, netns: true },
 ): void => {
   describe(`${name}: UDP`, () => {
-    let engine: Engine
-    let nextPort = 20_000
-    let nextId = 0
-    const cleanups: (() => Promise<unknown>)[] = []
-
-    beforeAll(async () => {
-      enterNamespace()
-      engine = await factory()
-    })
-    afterEach(async () => {
-      await engine.close((await engine.services()).map(service => service.id))
-      for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-    })
-    afterAll(async () => {
-      await engine?.shutdown()
-    })
-
-    /** Ports are ours alone: the namespace is fresh. */
-    const ports = (count = 1): PortRange => {
-      nextPort += count
-      return { first: nextPort - count, last: nextPort - 1 }
-    }
-    const port = () => ports().first
-    const keep = (peer: Peer): Peer => {
-      cleanups.push(() => peer.close())
-      return peer
-    }
-    const client = async (address: string, at: number) => keep(await Peer.connect(address, at))
-    const backend = async (address = LOCAL, at = 0) => keep(await Peer.bind(address, at))
-    const echo = async (address = LOCAL, at = 0) => keep(await Peer.bind(address, at, { echo: true }))
-
-    const spec = (
-      target: RelayTarget | null,
-      targetPorts: number | PortRange,
-      rest: Partial<Omit<ServiceSpec, 'limits'>> & { readonly limits?: Partial<Limits> } = {},
-    ): ServiceSpec => ({
-      id: `udp-${nextId++}`,
-      protocol: 'udp',
-      addresses: [LOCAL],
-      ports: ports(),
-      target,
-      targetPorts: typeof targetPorts === 'number' ? { first: targetPorts, last: targetPorts } : targetPorts,
-      ...rest,
-      limits: { ...DEFAULT_LIMITS, ...rest.limits },
-    })
-    const open = async (...args: Parameters<typeof spec>) => {
-      const service = spec(...args)
-      await engine.open([service])
-      return { id: service.id, port: service.ports.first }
-    }
-    const counters = async (id: string): Promise<ServiceCounters> => {
-      const found = (await engine.counters()).get(id)
-      if (found === undefined) throw new Error(`no counters for ${id}`)
-      return found
-    }
+    const bed = udpBed(factory)
+    const { ports, port, client, backend, echo, open, counters } = bed
 
     describe('datagrams', () => {
       it.each([0, 1, 64, 1472, 9000, 65_507])('of %i bytes arrive whole, both ways', async size => {
@@ -280,168 +199,13 @@ export const describeUdpEngine = (
         const range = ports(500)
         const service = await open({ address: LOCAL }, server.port, { ports: range })
         for (const at of [range.first, range.last]) await (await client(LOCAL, at)).ask('x')
-        await engine.close([service.id])
+        await bed.engine.close([service.id])
         await backend(LOCAL, range.first)
         await backend(LOCAL, range.last)
         await vi.waitFor(() => expect(openDescriptors()).toBeLessThan(before + 10))
       })
     })
 
-    describe('targets', () => {
-      it('null drops, until there is one', async () => {
-        const server = await echo()
-        const service = await open(null, server.port)
-        const peer = await client(LOCAL, service.port)
-        await peer.send('lost')
-        await vi.waitUntil(() => unreadBytes(service.port) === 0)
-        expect(await counters(service.id)).toMatchObject({ total: 0, bytesIn: 0 })
-        await engine.retarget(service.id, { address: LOCAL })
-        expect(String((await peer.ask('found')).data)).toBe('found')
-        expect(server.unread.map(a => String(a.data))).toEqual(['found'])
-      })
-
-      it('change at once for clients that keep sending', async () => {
-        const at = port()
-        const [one, two] = [await echo('127.0.0.2', at), await echo('127.0.0.3', at)]
-        const service = await open({ address: '127.0.0.2' }, at)
-        const peer = await client(LOCAL, service.port)
-        await peer.ask('one')
-        await engine.retarget(service.id, { address: '127.0.0.3' })
-        expect((await counters(service.id)).active).toBe(0)
-        await peer.ask('two')
-        expect([one, two].map(s => s.unread.map(a => String(a.data)))).toEqual([['one'], ['two']])
-        const { active, total, bytesIn } = await counters(service.id)
-        expect({ active, total, bytesIn }).toEqual({ active: 1, total: 2, bytesIn: 6 })
-        expect((await engine.services()).find(s => s.id === service.id)?.target).toEqual({
-          address: '127.0.0.3',
-        })
-      })
-
-      it('that come up later get the first datagram sent then', async () => {
-        const at = port()
-        const service = await open({ address: LOCAL }, at)
-        const peer = await client(LOCAL, service.port)
-        for (const text of ['a', 'b', 'c']) await peer.send(text)
-        await vi.waitFor(async () => expect((await counters(service.id)).total).toBe(1))
-        const server = await echo(LOCAL, at)
-        await peer.send('up')
-        // One of the earlier ones may have been on its way still.
-        await vi.waitUntil(async () => String((await peer.receive()).data) === 'up')
-        await server.close()
-        cleanups.pop()
-        await peer.send('down again')
-        await echo(LOCAL, at)
-        await vi.waitFor(async () => expect(String((await peer.ask('again')).data)).toBe('again'))
-      })
-
-      it('without a route cost the datagram only', async () => {
-        const at = port()
-        const server = await echo(LOCAL, at)
-        const service = await open({ address: '192.0.2.1' }, at)
-        const peer = await client(LOCAL, service.port)
-        await peer.send('nowhere')
-        await engine.retarget(service.id, { address: LOCAL })
-        await vi.waitFor(async () => expect(String((await peer.ask('here')).data)).toBe('here'))
-        expect(server.unread.some(a => String(a.data) === 'here')).toBe(true)
-      })
-
-      if (abilities.netns) {
-        it.each(['127.0.0.1', '::1'])('in another namespace, on its %s', async address => {
-          const at = port()
-          const { netns, child } = await echoInNamespace(address, at)
-          cleanups.push(async () => child.kill())
-          const service = await open({ address: '127.0.0.1', alternative: '::1', netns }, at)
-          const peer = await client(LOCAL, service.port)
-          expect(String((await peer.ask('first')).data)).toBe('first')
-          expect(String((await peer.ask('second')).data)).toBe('second')
-        })
-
-        it('in a namespace that does not exist cost the datagram only', async () => {
-          const at = port()
-          const server = await echo(LOCAL, at)
-          const service = await open({ address: LOCAL, netns: '/proc/self/ns/absent' }, at)
-          const peer = await client(LOCAL, service.port)
-          await peer.send('nowhere')
-          await engine.retarget(service.id, { address: LOCAL })
-          await vi.waitFor(async () => expect(String((await peer.ask('here')).data)).toBe('here'))
-          expect(server.unread.length).toBeGreaterThan(0)
-        })
-      }
-    })
-
-    describe('loops', () => {
-      it('a service that leads to itself does not spin', async () => {
-        const at = port()
-        const range = { first: at, last: at }
-        const service = await open({ address: LOCAL }, at, { ports: range })
-        const peer = await client(LOCAL, at)
-        await peer.send('round and round')
-        const server = await echo()
-        const other = await open({ address: LOCAL }, server.port)
-        await (await client(LOCAL, other.port)).ask('still alive')
-        expect((await counters(service.id)).total).toBeLessThan(20)
-      })
-
-      it('two services that lead to each other do not spin', async () => {
-        const [a, b] = [port(), port()]
-        const one = await open({ address: LOCAL }, b, { ports: { first: a, last: a } })
-        const two = await open({ address: LOCAL }, a, { ports: { first: b, last: b } })
-        await (await client(LOCAL, a)).send('to and fro')
-        const server = await echo()
-        const other = await open({ address: LOCAL }, server.port)
-        await (await client(LOCAL, other.port)).ask('still alive')
-        for (const { id } of [one, two]) expect((await counters(id)).total).toBeLessThan(20)
-      })
-
-      it('a service may lead to another', async () => {
-        const server = await echo()
-        const inner = await open({ address: LOCAL }, server.port)
-        const outer = await open({ address: LOCAL }, inner.port)
-        expect(String((await (await client(LOCAL, outer.port)).ask('through both')).data)).toBe(
-          'through both',
-        )
-      })
-    })
-
-    describe('opening and closing', () => {
-      it('a taken port is named, and nothing of the batch is left', async () => {
-        const taken = await backend()
-        const free = port()
-        const batch = [
-          spec({ address: LOCAL }, 9, { ports: { first: free, last: free } }),
-          spec({ address: LOCAL }, 9, { ports: { first: taken.port, last: taken.port } }),
-        ]
-        await expect(engine.open(batch)).rejects.toMatchObject({
-          code: 'port-taken',
-          message: expect.stringContaining(`${LOCAL}:${taken.port}/udp`),
-        })
-        await backend(LOCAL, free)
-        expect(await engine.services()).toEqual([])
-      })
-
-      it('an address of another host is refused', async () => {
-        await expect(
-          engine.open([spec({ address: LOCAL }, 9, { addresses: ['203.0.113.9'] })]),
-        ).rejects.toMatchObject({ code: 'address-unavailable' })
-      })
-
-      it('close frees the port, forgets the flows and keeps late answers back', async () => {
-        const before = openDescriptors()
-        const server = await backend()
-        const service = await open({ address: LOCAL }, server.port)
-        const peer = await client(LOCAL, service.port)
-        await peer.send('hello')
-        const { from } = await server.receive()
-        await engine.close([service.id, 'no-such-service'])
-        expect((await engine.counters()).has(service.id)).toBe(false)
-        expect(await engine.services()).toEqual([])
-        await server.send('too late', from)
-        const next = await backend(LOCAL, service.port)
-        await peer.send('to the next holder')
-        expect(String((await next.receive()).data)).toBe('to the next holder')
-        expect(peer.unread).toEqual([])
-        await vi.waitFor(() => expect(openDescriptors()).toBeLessThan(before + 8))
-      })
-    })
+    describeUdpTargets(bed, abilities)
   })
 }

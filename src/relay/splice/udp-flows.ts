@@ -20,7 +20,7 @@ import { randomInt } from 'node:crypto'
 import { AF_INET, type Libc, type Pinned } from '../../kernel/libc/index.ts'
 
 export const RECORD_WORDS = 16
-export const RECORD_BYTES = RECORD_WORDS * 4
+const RECORD_BYTES = RECORD_WORDS * 4
 /** Words of a record that hold the flow's identity; the rest is padding. */
 const KEY_WORDS = 13
 export const LISTENER_WORD = 7

@@ -25,7 +25,14 @@
  */
 import { EAGAIN, ECONNREFUSED, EMFILE, ENFILE, EPOLLIN, type Libc } from '../../kernel/libc/index.ts'
 import { Kind, type Loop } from './loop.ts'
-import { COUNTERS, Counter, type ProtocolHandler, type Service, targetPort } from './services.ts'
+import {
+  COUNTERS,
+  type Context,
+  Counter,
+  type ProtocolHandler,
+  type Service,
+  targetPort,
+} from './services.ts'
 import { emptyFlowList, type FlowList, FlowTable, NONE } from './udp-flows.ts'
 import { Inbox } from './udp-inbox.ts'
 import { LoopGuard } from './udp-loops.ts'
@@ -34,14 +41,7 @@ import { FlowQueues } from './udp-queues.ts'
 import { type UdpSockets, udpSockets } from './udp-sockets.ts'
 import { grown } from './wheel.ts'
 
-export interface DataPath {
-  readonly libc: Libc
-  readonly loop: Loop
-  readonly counters: Float64Array
-  readonly active: Int32Array
-}
-
-export const createUdp = (path: DataPath): ProtocolHandler => new UdpRelay(path)
+export const createUdp = (context: Context): ProtocolHandler => new UdpRelay(context)
 
 /** Datagrams (or bundles) a call: bounds of what adapts to their size, and where it starts. */
 const MIN_BATCH = 8
@@ -84,7 +84,7 @@ class UdpRelay implements ProtocolHandler {
   #answering = NONE
   #batch = FIRST_BATCH
 
-  constructor({ libc, loop, counters, active }: DataPath) {
+  constructor({ libc, loop, counters, active }: Context) {
     this.#libc = libc
     this.#loop = loop
     this.#counters = counters
