@@ -1,7 +1,8 @@
 // `npm run bench`: builds portctl and the bench (Node 20 runs no TypeScript), then runs it in network, pid, and mount
 // namespaces of its own. When it ends, however it ends, the kernel takes every process, namespace and mount with it; the
 // one thing left, the work directory (on a real disk: the store's fsync is part of what is measured), is removed here.
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,6 +36,9 @@ const command = [
   ...['unshare', '--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc'],
   ...['bash', '-c', inner, 'bench', join(out, 'main.cjs'), root, work, ...process.argv.slice(2)],
 ]
-const { status } = spawnSync(command[0], command.slice(1), { stdio: 'inherit' })
+const lab = spawn(command[0], command.slice(1), { stdio: 'inherit' })
+// unshare --kill-child: when it goes, its pid namespace goes.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => lab.kill('SIGKILL'))
+const [status] = await once(lab, 'exit')
 rmSync(work, { recursive: true, force: true })
 process.exitCode = status ?? 1
