@@ -14,6 +14,7 @@ interface DaemonBundle {
     readonly version: string
     readonly keep: boolean
     readonly engine?: 'splice' | 'node'
+    readonly workers?: number
   }): Promise<void>
 }
 
@@ -31,18 +32,38 @@ export const daemon = verb({
       choices: ['splice', 'node'],
       summary: "the relay's data path (default splice)",
     },
+    workers: {
+      value: 'N',
+      summary: "threads of the relay's data path (default: as many as serve this machine best)",
+    },
   },
   printsData: false,
   examples: [
     { command: 'portctl daemon', what: 'log to the terminal' },
     { command: 'portctl daemon --keep', what: 'under a service manager, so that an upgrade cuts nothing' },
   ],
-  async run({ directories }, _operands, { keep, engine }) {
+  async run({ directories }, _operands, { keep, engine, workers }) {
     const bundle = createRequire(__filename)(join(directories.distDir, 'daemon.cjs')) as DaemonBundle
-    const chosen = engine === undefined ? {} : { engine }
+    const chosen = {
+      ...(engine === undefined ? {} : { engine }),
+      ...(workers === undefined ? {} : { workers: parseWorkers(workers) }),
+    }
     await bundle.runDaemon({ ...directories, version: VERSION, keep, ...chosen }).catch(rethrow)
   },
 })
+
+/** More threads than this only take memory. */
+const MOST_WORKERS = 64
+
+const parseWorkers = (text: string): number => {
+  const workers = Number(text)
+  if (!/^[1-9]\d?$/.test(text) || workers > MOST_WORKERS)
+    throw PortctlError.of('usage', {
+      what: `--workers '${text}': not a number from 1 to ${MOST_WORKERS}`,
+      verb: 'daemon',
+    })
+  return workers
+}
 
 /** The other bundle has a class PortctlError of its own, which is not ours: its errors are taken over by their content. */
 const rethrow = (error: unknown): never => {
