@@ -111,7 +111,8 @@ const forwardOf = (publication: Publication, to: Forward['to'], translated: bool
 export const routeOf = (publication: Publication, around: Surroundings): Route => {
   const { relay, kernel, container, text } = destination(publication, around)
   const to = publication.via === 'relay' || !around.kernelPath ? {} : kernel
-  const translated = publication.hostIps.some(ip => to[familyOf(ip)] !== undefined)
+  // The kernel can't route ::1 off lo (chains.ts).
+  const translated = publication.hostIps.some(ip => ip !== '::1' && to[familyOf(ip)] !== undefined)
   const forward = around.kernelPath ? forwardOf(publication, to, translated) : null
   const { protocol } = publication
   const service: ServiceSpec | null =
