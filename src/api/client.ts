@@ -9,6 +9,7 @@
 import http from 'node:http'
 import { join } from 'node:path'
 import { ERRORS, type ErrorBody, PortctlError } from '../core/errors.ts'
+import { describeFault } from '../core/os-error.ts'
 import { fillPath, type Operation, ROUTES } from './routes.ts'
 import type { Service } from './views.ts'
 
@@ -129,7 +130,7 @@ const REASONS: Readonly<Record<string, string>> = {
 export const unreachable = (socket: string, cause: NodeJS.ErrnoException): PortctlError =>
   PortctlError.of(
     'daemon-unreachable',
-    { socket, why: REASONS[cause.code ?? ''] ?? cause.message },
+    { socket, why: REASONS[cause.code ?? ''] ?? describeFault(cause) },
     { cause },
   )
 

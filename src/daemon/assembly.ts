@@ -5,7 +5,7 @@ import { createKernel, type Kernel } from '../kernel/index.ts'
 import { type Resolver, readHostResolver } from '../kernel/resolv.ts'
 import { localPortRange, reservedPorts } from '../kernel/sockets.ts'
 import { invert } from '../plan/operations.ts'
-import { Committer } from './committer.ts'
+import { Committer, NOTHING } from './committer.ts'
 import { Containers } from './containers.ts'
 import { desiredServices, surroundings } from './desired.ts'
 import { Ipv4Only } from './ipv4-only.ts'
@@ -62,6 +62,13 @@ export const assemble = async (options: ControlOptions): Promise<Parts> => {
     logFd: 2,
     log,
     desired: () => desiredServices(store, kernelPath, resolver, ipv4Only),
+    alone: work => {
+      const plan = async () => {
+        await work()
+        return NOTHING
+      }
+      return committer.submit(plan, { alone: true })
+    },
   })
   const table = new Table(kernel.nft)
   const book = new PortBook()

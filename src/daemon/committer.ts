@@ -48,8 +48,11 @@ export interface World {
   warn(what: string, cause: unknown): void
 }
 
-/** Evaluated when its turn comes, so that it sees what the transactions before it have changed. May throw: then nothing is done. */
-export type Plan = () => Transaction
+/**
+ * Evaluated when its turn comes, so that it sees what the transactions before it have changed. May throw: then nothing is
+ * done. One that goes `alone` may take its time, and act by itself: no transaction is under way meanwhile.
+ */
+export type Plan = () => Transaction | Promise<Transaction>
 
 interface Job {
   readonly plan: Plan
@@ -103,7 +106,7 @@ export class Committer {
     while (this.#queue.length > 0) {
       const jobs = this.#nextBatch()
       try {
-        await this.#apply(merge(jobs.map(job => job.plan())))
+        await this.#apply(merge(await Promise.all(jobs.map(job => job.plan()))))
         for (const job of jobs) job.resolve()
       } catch (error) {
         if (jobs.length === 1) jobs[0]?.reject(error)
@@ -122,7 +125,7 @@ export class Committer {
 
   async #applyOne({ plan, resolve, reject }: Job): Promise<void> {
     try {
-      await this.#apply(plan())
+      await this.#apply(await plan())
       resolve()
     } catch (error) {
       reject(error)

@@ -102,6 +102,8 @@ export class Containers {
         needs: 'CAP_SYS_ADMIN and CAP_NET_ADMIN',
       })
     const command = request.detach ? locate(request) : request.command
+    const { containers, networks } = this.#parts.store.state
+    const first = networks.size === 0
     const id = newId()
     const name = this.#takeName(request.name ?? `c${id}`)
     const endpoints: Endpoint[] = []
@@ -128,6 +130,12 @@ export class Containers {
         await this.#takeAway(id)
         throw error
       }
+    } catch (error) {
+      if (first)
+        await this.#parts.networks.releaseDefault(
+          () => containers.size === 0 && this.#namesInFlight.size === 1,
+        )
+      throw error
     } finally {
       this.#namesInFlight.delete(name)
       for (const endpoint of endpoints) this.#addresses.release(endpoint)

@@ -65,9 +65,12 @@ export class Control implements Service {
     return new Control(parts)
   }
 
-  /** `keep`: everything stays in force for the next daemon. Otherwise all that was made is taken back. */
+  /**
+   * `keep`: everything stays in force for the next daemon. Otherwise all that was made is taken back; what fails does not
+   * keep the rest, and is thrown at the end.
+   */
   async end({ keep }: { readonly keep: boolean }): Promise<void> {
-    const { store, committer, publisher, containers, networks, table, relay } = this.#parts
+    const { store, committer, publisher, containers, networks, table, relay, log } = this.#parts
     await this.#upkeep.stop()
     await committer.idle()
     if (keep) {
@@ -75,12 +78,22 @@ export class Control implements Service {
       relay.leave()
       return
     }
-    await containers.removeAll()
-    const publications = [...store.state.publications.values()]
-    if (publications.length > 0) await publisher.unpublish(publications)
-    await networks.removeAll()
-    await table.remove()
-    await relay.shutdown()
+    const failures: unknown[] = []
+    for (const takeBack of [
+      () => containers.removeAll(),
+      () => publisher.unpublish([...store.state.publications.values()]),
+      () => networks.removeAll(),
+      () => table.remove(),
+      () => relay.shutdown(),
+    ])
+      await takeBack().catch(err => {
+        failures.push(err)
+        log.error(
+          { err },
+          'not everything could be taken back; what is still recorded is for the next daemon',
+        )
+      })
+    if (failures.length > 0) throw failures[0]
   }
 
   async status(): Promise<StatusView> {

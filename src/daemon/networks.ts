@@ -59,19 +59,24 @@ export const dnsServices = (network: Network, resolver: Resolver): readonly Serv
 
 export class Networks {
   readonly #parts: NetworkParts
-  #making: Promise<Network> | undefined
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(parts: NetworkParts) {
     this.#parts = parts
   }
 
   ensureDefault(): Promise<Network> {
-    const there = this.#parts.store.state.networks.get(DEFAULT_NETWORK)
-    if (there !== undefined) return Promise.resolve(there)
-    this.#making ??= this.#create().finally(() => {
-      this.#making = undefined
+    const { networks } = this.#parts.store.state
+    return this.#inTurn(async () => networks.get(DEFAULT_NETWORK) ?? (await this.#create()))
+  }
+
+  /** Takes back a network that was made for a container that could not be. @param unused asked when its turn comes */
+  releaseDefault(unused: () => boolean): Promise<void> {
+    const { networks } = this.#parts.store.state
+    return this.#inTurn(async () => {
+      const network = networks.get(DEFAULT_NETWORK)
+      if (network !== undefined && unused()) await this.#destroy(network)
     })
-    return this.#making
   }
 
   /** After a restart: the devices, as the store says. The table and forwarding come after them (restore.ts). */
@@ -84,7 +89,9 @@ export class Networks {
 
   /** Turns forwarding on for interfaces that have appeared since; their names go into the table with the change. */
   async refreshForwarding(): Promise<void> {
-    if (this.#parts.store.state.networks.size > 0) await this.#withForwarding([], [])
+    await this.#inTurn(async () => {
+      if (this.#parts.store.state.networks.size > 0) await this.#withForwarding([], [])
+    })
   }
 
   /** Removes devices and records, undoes sysctls; the table and the relay are somebody else's to end. */
@@ -99,7 +106,7 @@ export class Networks {
   }
 
   async #create(): Promise<Network> {
-    const { committer, kernel, kernelPath, resolver, log } = this.#parts
+    const { committer, kernelPath, resolver, log } = this.#parts
     const network = await this.#choose()
     await this.#createBridge(network)
     try {
@@ -107,7 +114,7 @@ export class Networks {
         { put: 'networks', id: network.name, value: network },
       ])
     } catch (error) {
-      await kernel.links.remove(network.bridge)
+      await this.#destroy(network)
       throw error
     }
     await committer
@@ -116,6 +123,33 @@ export class Networks {
       .catch(error => log.warn({ err: error }, 'DNS is not carried from the gateway address'))
     log.info({ network: network.name, bridge: network.bridge, subnet4: network.subnet4 }, 'network made')
     return network
+  }
+
+  /** Forwarding ends before the table's guards go. What an interrupted one leaves is found at the next start. */
+  async #destroy(network: Network): Promise<void> {
+    const { store, committer, kernel, kernelPath, resolver } = this.#parts
+    const { changes, opened } = forwardingOf(store)
+    await restoreForwarding(kernel.sysctl, changes)
+    if (store.state.networks.has(network.name))
+      await committer.submit(() => ({
+        ...NOTHING,
+        operations: kernelPath
+          ? [
+              { op: 'set-opened', before: opened, after: { 4: [], 6: [] } },
+              { op: 'remove-network', net: bridgeNetOf(network) },
+            ]
+          : [],
+        changes: [{ delete: 'networks', id: network.name }, dropForwarding()],
+        close: dnsServices(network, resolver).map(({ id }) => id),
+      }))
+    await kernel.links.remove(network.bridge)
+  }
+
+  /** One change of networks and forwarding after another: each goes on from what the one before it has noted. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(change)
+    this.#last = result.catch(() => undefined)
+    return result
   }
 
   /**

@@ -24,6 +24,8 @@ interface SupervisorOptions extends SpawnRelayOptions {
   readonly log: Logger
   /** Every service there should be; asked when the relay had to be started anew. */
   readonly desired: () => readonly ServiceSpec[]
+  /** Runs it while no transaction is under way. */
+  readonly alone: (work: () => Promise<void>) => Promise<void>
 }
 
 export class RelaySupervisor {
@@ -128,12 +130,13 @@ export class RelaySupervisor {
   }
 
   async #restart(): Promise<void> {
-    const { log, desired } = this.#options
+    const { log, desired, alone } = this.#options
     log.error('the relay ended; starting another')
     for (let delay = 100; !this.#stopping; delay = Math.min(delay * 2, 5_000)) {
       try {
         this.#watch(await spawnRelay(this.#options))
-        await this.align(desired())
+        // A transaction that had opened listeners in the relay that died is durable by then, or undone.
+        await alone(() => this.align(desired()))
         return
       } catch (error) {
         log.error({ err: error, retryInMs: delay }, 'the relay could not be started')

@@ -1,11 +1,12 @@
 /**
- * The nftables table as control uses it. It exists from the first change that needs it to the end of the daemon.
+ * The nftables table as control uses it. It exists as long as there is something in it.
  *
  * Control knows what should be there and never asks the kernel what to add. Only when the kernel contradicts —
  * somebody flushed the ruleset, or edited our table — is the table read, and put right in one transaction;
  * `align` does the same at start, keeping the counters of what is there already.
  */
 
+import { isDeepStrictEqual } from 'node:util'
 import { PortctlError } from '../core/errors.ts'
 import type { JsonObject, Nft } from '../kernel/nft.ts'
 import { type Desired, NOTHING, type Operation } from '../plan/index.ts'
@@ -33,6 +34,7 @@ export class Table {
 
   async apply(operations: readonly Operation[]): Promise<void> {
     const after = operations.reduce(apply, this.#held ?? NOTHING)
+    if (isDeepStrictEqual(after, NOTHING)) return this.remove()
     if (this.#held === undefined) await this.#nft.apply(replaceTable(after))
     else {
       try {

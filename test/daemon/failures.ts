@@ -1,5 +1,6 @@
 /** What the tests of failures share: a command that must fail in one clear line, and everything it must not change. */
-import { existsSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type ApiClient, connect } from '../../src/api/client.ts'
 import { ERRORS, type ErrorCode } from '../../src/core/errors.ts'
@@ -39,8 +40,12 @@ export const expectFailure = (
 /** For what is not the command under test: a request costs a fraction of a command. */
 export const apiOf = ({ runDir }: Instance): ApiClient => connect({ runDir })
 
+/** Directories alone, such as the one for the containers' files, are not counted, nor the log. */
 const filesIn = (directory: string): readonly string[] =>
-  existsSync(directory) ? readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort() : []
+  readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter(entry => !entry.isDirectory() && entry.name !== 'daemon.log')
+    .map(entry => join(entry.parentPath, entry.name))
+    .sort()
 
 /** All that portctl could leave behind in the kernel and on disk, and what the daemon says there is; counters left out. */
 export const picture = async (lab: Lab, portctl: Instance) => {
@@ -55,7 +60,7 @@ export const picture = async (lab: Lab, portctl: Instance) => {
     publications: publications.map(({ connections: _, bytes: __, ...rest }) => rest),
     containers,
     namespaces: readdirSync('/run/netns').filter(name => name.startsWith(lab.prefix)),
-    files: [portctl.runDir, portctl.stateDir].map(filesIn),
+    files: [portctl.runDir, portctl.stateDir].flatMap(filesIn),
   }
 }
 

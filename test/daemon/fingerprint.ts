@@ -23,7 +23,8 @@ export const fingerprint = async (lab: Lab, where: Where): Promise<Fingerprint> 
     sh("ip -br link | awk '{print $1, $3}'"),
     // Link-local addresses come a moment after the link.
     sh("ip -o addr show scope global | awk '{print $2, $4}'"),
-    sh("ip route; ip -6 route | grep -v fe80 | sed 's/ pref .*//; s/ expires .*//'"),
+    // Without what changes with the carrier.
+    sh("{ ip route; ip -6 route | grep -v fe80; } | sed 's/ pref .*//; s/ expires .*//; s/ linkdown//'"),
     sh("nft list ruleset | sed 's/counter packets [0-9]* bytes [0-9]*/counter/'"),
     sh("ss -Hltunp | awk '{print $1, $2, $5}'"),
     sh('grep . /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv6/conf/*/*forwarding'),
