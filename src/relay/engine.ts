@@ -14,8 +14,9 @@ import type { PortRange } from '../core/address.ts'
 
 /** Where the relay connects to. `netns` is the path of a namespace file in which the connecting socket is made. */
 export interface RelayTarget {
-  /** IPv4 or IPv6 literal. For `netns` targets: 127.0.0.1, with ::1 tried when it refuses. */
+  /** IPv4 or IPv6 literal. */
   readonly address: string
+  /** Tried once, at once, when `address` refuses or cannot be reached: ::1 beside 127.0.0.1 for `netns` targets. */
   readonly alternative?: string
   readonly netns?: string
 }

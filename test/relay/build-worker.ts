@@ -1,15 +1,18 @@
-/** Builds the data-path thread's program from the sources, for tests that run the splice engine in their process. */
+/** Bundles programs from the sources, for tests that run the splice engine in a process of theirs. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { build } from 'esbuild'
+import { fileURLToPath } from 'node:url'
+import { type BuildOptions, build } from 'esbuild'
 
-/** Within the package, so that the program finds koffi. Removed when the process ends. */
-export const buildWorker = async (): Promise<string> => {
-  const directory = mkdtempSync(new URL('../../node_modules/.portctl-test-', import.meta.url).pathname)
+const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+const bundle = async (name: string, entry: BuildOptions): Promise<string> => {
+  // Within the package, so that the program finds koffi. Removed when the process ends.
+  const directory = mkdtempSync(at('node_modules/.portctl-test-'))
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
-  const outfile = join(directory, 'relay-worker.cjs')
+  const outfile = join(directory, name)
   await build({
-    entryPoints: [new URL('../../src/relay/splice/worker.ts', import.meta.url).pathname],
+    ...entry,
     outfile,
     bundle: true,
     platform: 'node',
@@ -20,3 +23,11 @@ export const buildWorker = async (): Promise<string> => {
   })
   return outfile
 }
+
+/** The data-path thread's program. */
+export const buildWorker = (): Promise<string> =>
+  bundle('relay-worker.cjs', { entryPoints: [at('src/relay/splice/worker.ts')] })
+
+/** A program of the test's own; it imports sources as `./src/…`. */
+export const buildProgram = (contents: string): Promise<string> =>
+  bundle('program.cjs', { stdin: { contents, resolveDir: at('.'), loader: 'ts' } })

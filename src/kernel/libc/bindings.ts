@@ -23,8 +23,6 @@ const PROTOTYPES = {
   getsockopt: ['int', ['int', 'int', 'int', 'uintptr_t', 'uintptr_t']],
   shutdown: ['int', ['int', 'int']],
   close: ['int', ['int']],
-  // Linux ≥ 5.9, glibc ≥ 2.34: closes [first, last].
-  close_range: ['int', ['uint', 'uint', 'int']],
   recv: ['intptr_t', ['int', 'uintptr_t', 'size_t', 'int']],
   send: ['intptr_t', ['int', 'uintptr_t', 'size_t', 'int']],
   recvmsg: ['intptr_t', ['int', 'uintptr_t', 'int']],
@@ -42,6 +40,7 @@ const PROTOTYPES = {
   epoll_wait: ['int', ['int', 'uintptr_t', 'int', 'int']],
   eventfd: ['int', ['uint', 'int']],
   setns: ['int', ['int', 'int']],
+  unshare: ['int', ['int']],
   prlimit: ['int', ['int', 'int', 'uintptr_t', 'uintptr_t']],
   inet_pton: ['int', ['int', 'str', 'uintptr_t']],
   inet_ntop: ['str', ['int', 'uintptr_t', 'uintptr_t', 'uint']],

@@ -81,5 +81,6 @@ export const EPOLLET = 0x8000_0000
 // sys/eventfd.h, linux/sched.h, sys/resource.h
 export const EFD_NONBLOCK = 0o4000
 export const EFD_CLOEXEC = 0o2000000
+export const CLONE_FILES = 0x400
 export const CLONE_NEWNET = 0x4000_0000
 export const RLIMIT_NOFILE = 7

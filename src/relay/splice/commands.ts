@@ -13,8 +13,8 @@ import type { SharedCounters } from './services.ts'
 export interface OpenedService {
   readonly slot: number
   readonly spec: ServiceSpec
-  /** On shared memory: 40,000 ports are one array, not 40,000 objects a thread. */
-  readonly listeners: Int32Array
+  /** Made by the main thread, on shared memory; null: an annex makes its own. */
+  readonly listeners: Int32Array | null
 }
 
 export type Command =
@@ -31,4 +31,7 @@ export interface WorkerData extends SharedCounters {
   readonly port: MessagePort
   /** eventfd(2) that announces commands. */
   readonly wakeFd: number
+  /** The thread has a descriptor table of its own (descriptors.ts). */
+  readonly annex: boolean
+  readonly ceiling: number
 }

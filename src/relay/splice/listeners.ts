@@ -1,7 +1,7 @@
 /**
- * Listening sockets of services, made on the engine's main thread: all of a batch or none. They are numbers in an
- * array, one array a service, on shared memory, so that 40,000 ports cost 40,000 numbers. Work is done in slices between
- * which the main thread answers others.
+ * Listening sockets of services, made where their descriptors belong: on the main thread for the process's table, on
+ * an annex for its own. They are numbers in an array, one array a service, on shared memory, so that 40,000
+ * ports cost 40,000 numbers. The main thread works in slices between which it answers others.
  */
 import { setImmediate } from 'node:timers/promises'
 import { PortctlError } from '../../core/errors.ts'
@@ -24,7 +24,6 @@ import {
   IPV6_V6ONLY,
   type Libc,
   type Pinned,
-  RLIMIT_NOFILE,
   SO_KEEPALIVE,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
@@ -39,76 +38,89 @@ import {
   writeSockaddr,
 } from '../../kernel/libc/index.ts'
 import type { ServiceSpec } from '../engine.ts'
+import { openFilesLimit } from './descriptors.ts'
 
-/** Sockets made or closed before the main thread may do something else; some 5 ms. */
+/** Sockets made or closed before the main thread may do something else; some 10 ms. */
 const SLICE = 1024
 /** What listen(2) is asked for; the kernel caps it at net.core.somaxconn. */
 const BACKLOG = 4096
 
 export interface Listeners {
-  /** Descriptors by service: address `a`, port `first + i` at `a × ports + i`. @throws as Engine.open */
-  open(specs: readonly ServiceSpec[]): Promise<Int32Array[]>
-  close(listeners: readonly Int32Array[]): Promise<void>
+  /** A service's sockets: address `a`, port `first + i` at `a × ports + i`. All or none. @throws as Engine.open */
+  open(spec: ServiceSpec): Int32Array
+  close(listeners: Int32Array): void
+  /** The same for many, in slices. */
+  openAll(specs: readonly ServiceSpec[]): Promise<Int32Array[]>
+  closeAll(listeners: readonly Int32Array[]): Promise<void>
 }
 
 export const createListeners = (libc: Libc): Listeners => {
   const options = socketOptions(libc)
   const sockaddr = libc.pin(SOCKADDR_SIZE)
 
-  const close = async (listeners: readonly Int32Array[]): Promise<void> => {
-    let done = 0
-    for (const fds of listeners) {
-      for (const fd of fds) {
-        libc.close(fd)
-        if (++done % SLICE === 0) await setImmediate()
+  /** Makes one socket after another, and takes them all back when one fails. */
+  const make = function* (spec: ServiceSpec): Generator<undefined, Int32Array> {
+    const listeners = new Int32Array(new SharedArrayBuffer(4 * socketsOf(spec)))
+    const ports = portsOf(spec)
+    let index = 0
+    try {
+      for (; index < listeners.length; index++) {
+        const address = spec.addresses[Math.floor(index / ports)] as string
+        const where = { address, port: spec.ports.first + (index % ports), protocol: spec.protocol }
+        const length = writeSockaddr(libc, sockaddr, 0, where)
+        listeners[index] = listenOn(libc, options, sockaddr, length, where, listeners.length - index)
+        yield
       }
+    } catch (error) {
+      close(listeners.subarray(0, index))
+      throw error
     }
+    return listeners
   }
 
-  const open = async (specs: readonly ServiceSpec[]): Promise<Int32Array[]> => {
-    const total = specs.reduce((sum, spec) => sum + socketsOf(spec), 0)
+  const open = (spec: ServiceSpec): Int32Array => {
+    const making = make(spec)
+    let step = making.next()
+    while (step.done !== true) step = making.next()
+    return step.value
+  }
+
+  const close = (listeners: Int32Array): void => {
+    for (const fd of listeners) libc.close(fd)
+  }
+
+  const openAll = async (specs: readonly ServiceSpec[]): Promise<Int32Array[]> => {
     const opened: Int32Array[] = []
-    let done = 0
-    for (const spec of specs) {
-      const fds = new Int32Array(new SharedArrayBuffer(4 * socketsOf(spec)))
-      let made = 0
-      try {
-        for (const address of spec.addresses) {
-          const length = writeSockaddr(libc, sockaddr, 0, { address, port: 0 })
-          for (let port = spec.ports.first; port <= spec.ports.last; port++) {
-            if (++done % SLICE === 0) {
-              await setImmediate()
-              writeSockaddr(libc, sockaddr, 0, { address, port: 0 })
-            }
-            sockaddr.view.setUint16(2, port)
-            fds[made] = listenOn(
-              libc,
-              options,
-              sockaddr,
-              length,
-              { address, port, protocol: spec.protocol },
-              () => ({
-                needed: total - done + 1,
-                limit: openFilesLimit(libc),
-              }),
-            )
-            made++
-          }
-        }
-      } catch (error) {
-        await close([...opened, fds.subarray(0, made)])
-        throw error
+    let made = 0
+    try {
+      for (const spec of specs) {
+        const making = make(spec)
+        let step = making.next()
+        for (; step.done !== true; step = making.next()) if (++made % SLICE === 0) await setImmediate()
+        opened.push(step.value)
       }
-      opened.push(fds)
+    } catch (error) {
+      await closeAll(opened)
+      throw error
     }
     return opened
   }
 
-  return { open, close }
+  const closeAll = async (listeners: readonly Int32Array[]): Promise<void> => {
+    let closed = 0
+    for (const fds of listeners)
+      for (const fd of fds) {
+        libc.close(fd)
+        if (++closed % SLICE === 0) await setImmediate()
+      }
+  }
+
+  return { open, close, openAll, closeAll }
 }
 
-const socketsOf = ({ addresses, ports }: ServiceSpec): number =>
-  addresses.length * (ports.last - ports.first + 1)
+const portsOf = ({ ports }: ServiceSpec): number => ports.last - ports.first + 1
+
+export const socketsOf = (spec: ServiceSpec): number => spec.addresses.length * portsOf(spec)
 
 interface Where {
   readonly address: string
@@ -122,17 +134,22 @@ const listenOn = (
   sockaddr: Pinned,
   length: number,
   where: Where,
-  shortage: () => { needed: number; limit: number },
+  needed: number,
 ): number => {
   const stream = where.protocol === 'tcp'
   const family = familyOf(where.address)
   const type = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC
   const fd = libc.socket(family, type, 0)
-  if (fd < 0) throw failure('socket', libc.errno(), where, shortage)
+  if (fd < 0) {
+    const errno = libc.errno()
+    if (errno === EMFILE || errno === ENFILE)
+      throw PortctlError.of('fd-limit', { needed, limit: openFilesLimit(libc) })
+    throw failure('socket', errno, where)
+  }
   const fail = (call: string): PortctlError => {
     const errno = libc.errno()
     libc.close(fd)
-    return failure(call, errno, where, shortage)
+    return failure(call, errno, where)
   }
   if (family === AF_INET6) options.setInt(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)
   if (stream) {
@@ -149,12 +166,7 @@ const listenOn = (
   return fd
 }
 
-const failure = (
-  call: string,
-  errno: number,
-  where: Where,
-  shortage: () => { needed: number; limit: number },
-): PortctlError => {
+const failure = (call: string, errno: number, where: Where): PortctlError => {
   switch (errno) {
     case EADDRINUSE:
       return PortctlError.of('port-taken', where)
@@ -164,33 +176,11 @@ const failure = (
     case EADDRNOTAVAIL:
     case EAFNOSUPPORT:
       return PortctlError.of('address-unavailable', where)
-    case EMFILE:
-    case ENFILE:
-      return PortctlError.of('fd-limit', shortage())
     default:
       return PortctlError.of('syscall-failed', {
         call,
         subject: `${where.address} port ${where.port}/${where.protocol}`,
         errno: errnoName(errno),
       })
-  }
-}
-
-const openFilesLimit = (libc: Libc): number => {
-  const limits = libc.pin(16)
-  libc.prlimit(0, RLIMIT_NOFILE, 0, limits.address)
-  return Number(limits.view.getBigUint64(0, true))
-}
-
-/** Lets the process open as many files as the kernel allows it to: soft limit to hard, and beyond where permitted. */
-export const raiseOpenFilesLimit = (libc: Libc, ceiling: number): void => {
-  const limits = libc.pin(16)
-  libc.prlimit(0, RLIMIT_NOFILE, 0, limits.address)
-  const hard = limits.view.getBigUint64(8, true)
-  const wanted = BigInt(ceiling)
-  for (const limit of wanted > hard ? [wanted, hard] : [hard]) {
-    limits.view.setBigUint64(0, limit, true)
-    limits.view.setBigUint64(8, limit, true)
-    if (libc.prlimit(0, RLIMIT_NOFILE, limits.address, 0) === 0) return
   }
 }

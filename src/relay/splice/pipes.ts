@@ -14,6 +14,7 @@ const KEPT = 32
 
 export class PipePool {
   readonly #libc: Libc
+  readonly #ceiling: number
   readonly #ends: Int32Array
   readonly #endsAt: number
   /** Descriptors by pipe number. */
@@ -22,8 +23,10 @@ export class PipePool {
   readonly #empty: number[] = []
   readonly #unused: number[] = []
 
-  constructor(libc: Libc) {
+  /** @param ceiling descriptors from this number on are not for pipes */
+  constructor(libc: Libc, ceiling: number) {
     this.#libc = libc
+    this.#ceiling = ceiling
     const ends = libc.pin(8)
     this.#ends = new Int32Array(ends.bytes.buffer)
     this.#endsAt = ends.address
@@ -43,6 +46,11 @@ export class PipePool {
     if (pooled !== undefined) return pooled
     if (this.#libc.pipe2(this.#endsAt, O_NONBLOCK | O_CLOEXEC) < 0) return NONE
     const [reader, writer] = this.#ends as unknown as [number, number]
+    if (Math.max(reader, writer) >= this.#ceiling) {
+      this.#libc.close(reader)
+      this.#libc.close(writer)
+      return NONE
+    }
     this.#libc.fcntl(writer, F_SETPIPE_SZ, PIPE_BYTES)
     const pipe = this.#unused.pop() ?? this.#readers.length
     this.#readers[pipe] = reader

@@ -20,6 +20,8 @@ export interface SharedCounters {
   readonly counters: SharedArrayBuffer
   /** `MAX_SERVICES` Int32: connections or flows at once, all threads together; Atomics only. */
   readonly active: SharedArrayBuffer
+  /** Uint16 by port: how many TCP services listen on it. Written by the main thread. */
+  readonly published: SharedArrayBuffer
 }
 
 /** A service as a thread sees it. */
@@ -28,7 +30,7 @@ export interface Service {
   readonly spec: ServiceSpec
   /** Where new connections go; changed by a retarget. */
   target: RelayTarget | null
-  /** Bound, listening descriptors, owned by the main thread: address `a`, port `first + i` at `a × ports + i`. */
+  /** Bound, listening descriptors: address `a`, port `first + i` at `a × ports + i`. Not the protocol's to close. */
   readonly listeners: Int32Array
 }
 
@@ -40,13 +42,17 @@ export interface Context {
   readonly counters: Float64Array
   /** All threads' connections or flows, by slot: Atomics only. */
   readonly active: Int32Array
+  /** TCP services by port. */
+  readonly published: Uint16Array
+  /** Descriptors from this number on are not for the data path (descriptors.ts). */
+  readonly ceiling: number
   readonly log: (line: string) => void
 }
 
 /** What a protocol does for the thread. Its descriptors' events come through the loop's handlers. */
 export interface ProtocolHandler {
   open(service: Service): void
-  /** Drops everything that belongs to the slots: forgets listeners (the main thread closes them), closes the rest. */
+  /** Drops everything that belongs to the slots: forgets listeners, closes the rest. */
   close(slots: ReadonlySet<number>): void
   /** `service.target` has changed. */
   retarget(service: Service): void

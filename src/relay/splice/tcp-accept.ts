@@ -5,7 +5,7 @@
  * A listener that must not be accepted from is *paused*: taken out of this thread's epoll, so that nothing spins, while
  * clients wait in its backlog. Two reasons:
  *   - the service has as many connections as it may (all threads together);
- *   - the process has no descriptor left. A spare one is held back at all times and given up when it comes to that, so that
+ *   - the data path has no descriptor left. A spare one is held back at all times and given up when it comes to that, so that
  *     a client that was accepted with the last descriptor still gets its backend; until a new spare can be had,
  *     the thread accepts nothing.
  * Paused listeners resume when a connection of this thread ends, and are tried every RETRY ms for those of others.
@@ -56,9 +56,14 @@ export const createAcceptor = (
   serviceAt: (slot: number) => Service | undefined,
   accepted: (client: number, slot: number, index: number) => void,
 ): Acceptor => {
-  const { libc, loop, active, counters, log } = context
+  const { libc, loop, active, counters, ceiling, log } = context
   const paused = new Set<number>()
-  const makeSpare = (): number => libc.eventfd(0, EFD_CLOEXEC)
+  const makeSpare = (): number => {
+    const fd = libc.eventfd(0, EFD_CLOEXEC)
+    if (fd < ceiling) return fd
+    libc.close(fd)
+    return NONE
+  }
   let spare = makeSpare()
   let complainedAt = Number.NEGATIVE_INFINITY
 
@@ -112,6 +117,10 @@ export const createAcceptor = (
       const at = slot * COUNTERS + Counter.total
       counters[at] = (counters[at] as number) + 1
       accepted(client, slot, table.index[listener] as number)
+      if (client >= ceiling) {
+        exhausted(EMFILE)
+        giveUpSpare()
+      }
       return true
     }
     const errno = libc.errno()

@@ -41,8 +41,6 @@ export interface Connector {
   routeTo(target: RelayTarget): Route
   /** A socket on its way to `address` (of the route) and `port`, or the negated errno. */
   connect(route: Route, address: Pinned, port: number): number
-  /** Ports on which services listen, counted; never used as source ports. */
-  readonly published: Uint16Array
 }
 
 const FIRST_PORT = 1024
@@ -53,9 +51,8 @@ const TRIES = 32
 const EXHAUSTED = 1000
 
 export const createConnector = (context: Context): Connector => {
-  const { libc, loop } = context
+  const { libc, loop, published } = context
   const options = socketOptions(libc)
-  const published = new Uint16Array(PORTS)
   const anywhere = libc.pin(SOCKADDR_SIZE)
   const makeSocket = socketMaker(libc)
   let exhaustedUntil = 0
@@ -128,5 +125,5 @@ export const createConnector = (context: Context): Connector => {
     return connectFromFreePort(family, address, length)
   }
 
-  return { routeTo, connect, published }
+  return { routeTo, connect }
 }

@@ -38,7 +38,7 @@ export const createTcp = (context: Context): ProtocolHandler => {
   const { libc, loop, active } = context
   const options = socketOptions(libc)
   const table = new TcpTable(loop)
-  const pipes = new PipePool(libc)
+  const pipes = new PipePool(libc, context.ceiling)
   const services: (TcpService | undefined)[] = []
   const connector = createConnector(context)
 
@@ -165,18 +165,12 @@ export const createTcp = (context: Context): ProtocolHandler => {
 
   const acceptor = createAcceptor(context, table, slot => services[slot]?.service, accepted)
 
-  const publish = ({ spec }: Service, by: 1 | -1): void => {
-    for (let port = spec.ports.first; port <= spec.ports.last; port++)
-      connector.published[port] = (connector.published[port] as number) + by
-  }
-
   const routeOf = ({ target }: Service): Route | undefined =>
     target === null ? undefined : connector.routeTo(target)
 
   return {
     open(service) {
       services[service.slot] = { service, route: routeOf(service) }
-      publish(service, 1)
       acceptor.listen(service)
     },
     close(slots) {
@@ -184,7 +178,6 @@ export const createTcp = (context: Context): ProtocolHandler => {
         const service = services[slot]?.service
         if (service === undefined) continue
         acceptor.drop(service)
-        publish(service, -1)
       }
       loop.forEach(Kind.tcp, fd => {
         if (slots.has(table.slot[fd] as number)) end(fd, true)

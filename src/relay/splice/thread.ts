@@ -3,7 +3,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { PortctlError } from '../../core/errors.ts'
 import { EFD_CLOEXEC, EFD_NONBLOCK, errnoName, type Libc } from '../../kernel/libc/index.ts'
 import type { Answer, Command, WorkerData } from './commands.ts'
-import { COUNTERS, MAX_SERVICES } from './services.ts'
+import { COUNTERS, MAX_SERVICES, type SharedCounters } from './services.ts'
 
 export interface DataThread {
   /** The thread's counters (services.ts), readable at any time. */
@@ -19,13 +19,16 @@ interface Waiting {
   readonly reject: (error: Error) => void
 }
 
+export interface ThreadOptions {
+  readonly workerFile: string
+  readonly shared: Pick<SharedCounters, 'active' | 'published'>
+  readonly ceiling: number
+  readonly log: (line: string) => void
+}
+
 /** A thread that dies unasked is an uncaught 'error' of this process: half a data path must not go on. */
-export const startThread = (
-  libc: Libc,
-  file: string,
-  active: SharedArrayBuffer,
-  log: (line: string) => void,
-): DataThread => {
+export const startThread = (libc: Libc, annex: boolean, options: ThreadOptions): DataThread => {
+  const { workerFile, shared, ceiling, log } = options
   const wakeFd = libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
   if (wakeFd < 0)
     throw PortctlError.of('syscall-failed', {
@@ -37,8 +40,8 @@ export const startThread = (
   one.bytes[0] = 1
   const counters = new SharedArrayBuffer(MAX_SERVICES * COUNTERS * Float64Array.BYTES_PER_ELEMENT)
   const { port1, port2 } = new MessageChannel()
-  const data: WorkerData = { port: port2, wakeFd, counters, active }
-  const worker = new Worker(file, { workerData: data, transferList: [port2] })
+  const data: WorkerData = { ...shared, port: port2, wakeFd, counters, annex, ceiling }
+  const worker = new Worker(workerFile, { workerData: data, transferList: [port2] })
   const ended = new Promise<void>(resolve => worker.once('exit', () => resolve()))
 
   const waiting: Waiting[] = []

@@ -6,23 +6,29 @@ import { receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { asPortctlError } from '../../core/errors.ts'
 import { EPOLLET, EPOLLIN, loadLibc } from '../../kernel/libc/index.ts'
 import type { Answer, Command, WorkerData } from './commands.ts'
+import { takeOwnDescriptors } from './descriptors.ts'
+import { createListeners } from './listeners.ts'
 import { Kind, Loop } from './loop.ts'
 import type { ProtocolHandler, Service } from './services.ts'
 import { createTcp } from './tcp.ts'
 import { createUdp } from './udp.ts'
 
-const { port, wakeFd, counters, active } = workerData as WorkerData
+const { port, wakeFd, annex, ceiling, ...shared } = workerData as WorkerData
 
 const main = async (): Promise<void> => {
   const libc = await loadLibc()
+  if (annex) takeOwnDescriptors(libc)
   const loop = new Loop(libc)
   const services = new Map<number, Service>()
+  const listeners = createListeners(libc)
   const answer = (message: Answer): void => port.postMessage(message)
   const context = {
     libc,
     loop,
-    counters: new Float64Array(counters),
-    active: new Int32Array(active),
+    counters: new Float64Array(shared.counters),
+    active: new Int32Array(shared.active),
+    published: new Uint16Array(shared.published),
+    ceiling,
     log: (line: string) => answer({ log: line }),
   }
   const protocols: Record<'tcp' | 'udp', ProtocolHandler> = {
@@ -33,17 +39,26 @@ const main = async (): Promise<void> => {
   const obey = (command: Command): void => {
     switch (command.do) {
       case 'open':
-        for (const opened of command.services) {
-          const service: Service = { ...opened, target: opened.spec.target }
-          services.set(opened.slot, service)
-          protocols[opened.spec.protocol].open(service)
+        for (const { slot, spec, listeners: made } of command.services) {
+          const service: Service = {
+            slot,
+            spec,
+            target: spec.target,
+            listeners: made ?? listeners.open(spec),
+          }
+          services.set(slot, service)
+          protocols[spec.protocol].open(service)
         }
         return
       case 'close': {
         const slots = new Set(command.slots)
         protocols.tcp.close(slots)
         protocols.udp.close(slots)
-        for (const slot of slots) services.delete(slot)
+        for (const slot of slots) {
+          const service = services.get(slot)
+          if (annex && service !== undefined) listeners.close(service.listeners)
+          services.delete(slot)
+        }
         return
       }
       case 'retarget': {
