@@ -6,12 +6,10 @@
  * beside it, then renamed. So a client that finds the socket can connect, nobody can connect before the mode is set,
  * and a stale socket of a killed daemon is replaced in the same step. Needs the lock of the run directory (lock.ts).
  *
- * `hold`: the answer's head is sent at once, its end never. When the connection closes, its publications are taken
- * back, each by itself, so that one that is gone already doesn't keep the rest. Not when the server closes: what then
- * happens to publications is the daemon's decision. Other requests under way are answered before the server is closed.
+ * `hold`: the answer's head is sent at once, its end never (holds.ts). Other requests under way are answered before the
+ * server is closed.
  */
 import { chmod, rename, unlink } from 'node:fs/promises'
-import type { ServerResponse } from 'node:http'
 import { type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify'
 import type { z } from 'zod'
 import { socketPath } from '../api/client.ts'
@@ -19,6 +17,7 @@ import { type Operation, ROUTES } from '../api/routes.ts'
 import { SCHEMAS, type Shapes } from '../api/schemas.ts'
 import type { Service } from '../api/views.ts'
 import { asPortctlError, PortctlError } from '../core/errors.ts'
+import { Holds } from './holds.ts'
 import type { Logger } from './logging.ts'
 
 /** Bytes. An environment handed to a detached command is the largest thing in a request; ARG_MAX is 2 MiB. */
@@ -37,13 +36,21 @@ interface Call<O extends Operation> {
   readonly body: Body<O>
 }
 type Handlers = {
-  readonly [O in Exclude<Operation, 'hold'>]: (service: Service, call: Call<O>) => ReturnType<Service[O]>
+  readonly [O in Exclude<Operation, 'hold'>]: (
+    service: Service,
+    call: Call<O>,
+    holds: Holds,
+  ) => ReturnType<Service[O]>
 }
 
 const HANDLERS: Handlers = {
   status: service => service.status(),
   listPublications: service => service.listPublications(),
-  publish: (service, { body }) => service.publish(body),
+  publish: async (service, { body }, holds) => {
+    const answer = await service.publish(body)
+    if (body.held) holds.expect(answer.publications.map(({ id }) => id))
+    return answer
+  },
   unpublish: (service, { body }) => service.unpublish(body),
   listContainers: service => service.listContainers(),
   run: (service, { body }) => service.run(body),
@@ -81,51 +88,33 @@ export const createApiServer = (service: Service, log: Logger): FastifyInstance 
     )
   })
 
+  const holds = new Holds(service, log)
   for (const [operation, handle] of Object.entries(HANDLERS) as [Exclude<Operation, 'hold'>, Handle][]) {
     const { method, path: url, status } = ROUTES[operation]
     app.route({
       method,
       url,
       handler: async (request, reply) =>
-        reply.code(status).send(await handle(service, parse(operation, request))),
+        reply.code(status).send(await handle(service, parse(operation, request), holds)),
     })
   }
-  registerHold(app, service)
+  registerHold(app, holds)
   return app
 }
 
 /** A handler with its operation forgotten: `parse` has seen to it that the call is the one it takes. */
-type Handle = (service: Service, call: Call<never>) => Promise<unknown>
+type Handle = (service: Service, call: Call<never>, holds: Holds) => Promise<unknown>
 
-const registerHold = (app: FastifyInstance, service: Service): void => {
-  let closing = false
-  const held = new Set<ServerResponse>()
-  app.addHook('preClose', async () => {
-    closing = true
-    for (const response of held) response.destroy()
-  })
+const registerHold = (app: FastifyInstance, holds: Holds): void => {
+  app.addHook('preClose', async () => holds.close())
   const { method, path: url, status } = ROUTES.hold
   app.route({
     method,
     url,
     handler: (request, reply) => {
       const { id } = parse('hold', request).query
-      const release = async (ref: string): Promise<void> => {
-        try {
-          await service.unpublish({ refs: [ref] })
-        } catch (error) {
-          request.log.info(
-            { err: error, publication: ref },
-            'the holder has gone, its publication was not taken back',
-          )
-        }
-      }
       reply.hijack()
-      held.add(reply.raw)
-      reply.raw.on('close', () => {
-        held.delete(reply.raw)
-        if (!closing) void Promise.all((typeof id === 'string' ? [id] : id).map(release))
-      })
+      holds.hold(typeof id === 'string' ? [id] : id, reply.raw)
       reply.raw.writeHead(status, { 'content-type': 'application/json' })
       reply.raw.flushHeaders()
     },

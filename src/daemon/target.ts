@@ -20,7 +20,13 @@ const implied = (all: ReadonlyMap<string, Container>): Target => {
   throw PortctlError.of('target-ambiguous', { names: [...all.values()].map(c => c.name).join(', ') })
 }
 
-/** @throws `target-invalid`, `target-ambiguous`, `target-gone`, `target-unreachable`, `container-not-found` */
+/** setns(2). */
+const requireEntry = (to: string): void => {
+  if (process.geteuid?.() !== 0)
+    throw PortctlError.of('not-permitted', { what: `connecting from inside ${to}`, needs: 'CAP_SYS_ADMIN' })
+}
+
+/** @throws `not-permitted`, `target-invalid`, `target-ambiguous`, `target-gone`, `target-unreachable`, `container-not-found` */
 export const resolveTarget = async (to: string | undefined, around: Around): Promise<Target> => {
   if (to === undefined) return implied(around.all)
   const ref = parseTarget(to)
@@ -31,10 +37,12 @@ export const resolveTarget = async (to: string | undefined, around: Around): Pro
       await requireRoute(ref.address)
       return ref
     case 'pid':
+      requireEntry(to)
       if (!(await isNamespace(netnsOfPid(ref.pid))))
         throw PortctlError.of('target-gone', { target: to, why: 'there is no such process' })
       return ref
     case 'netns':
+      requireEntry(to)
       if (!(await isNamespace(ref.path)))
         throw PortctlError.of('target-gone', {
           target: to,
