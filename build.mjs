@@ -18,7 +18,8 @@ const { outputFiles } = await build({
   platform: 'node',
   format: 'cjs',
   target: 'node20',
-  external: ['koffi'],
+  // koffi has a binary. The compilers are fastify's, which are never loaded (daemon/api-server.ts): a fifth of its bundle.
+  external: ['koffi', '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler'],
   minify: true,
   keepNames: false,
   sourcemap: 'linked',

@@ -1,5 +1,5 @@
 /** The OpenAPI document, made from the route table and its schemas. docs/openapi.json is this, and a test keeps it so. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { type Operation, pathParameters, ROUTES } from './routes.ts'
 import { COMPONENTS, SCHEMAS, type Shapes } from './schemas.ts'
 

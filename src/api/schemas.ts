@@ -1,5 +1,5 @@
 /** What each operation of the API takes and gives, in zod; `views.ts` has the same as types, and the two can't differ. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { describes, portNumber, via } from '../model/schema.ts'
 import type { Operation } from './routes.ts'
 import type {

@@ -1,4 +1,4 @@
-/** How the daemon's parts are put together. Nothing is changed yet: `restore.ts` puts the stored state in force. */
+/** How the daemon's parts are put together. The relay is on its way; nothing else is changed before `restore.ts` puts the stored state in force. */
 
 import { asPortctlError, type PortctlError } from '../core/errors.ts'
 import { createKernel, type Kernel } from '../kernel/index.ts'
@@ -46,15 +46,7 @@ export interface Parts {
 export const assemble = async (options: ControlOptions): Promise<Parts> => {
   const { store, log, runDir, stateDir, distDir, engine, workers } = options
   const kernel = createKernel()
-  const [resolver, noKernelPath, ephemeral, families] = await Promise.all([
-    readHostResolver(),
-    kernel.nft.probe().then(() => null, asPortctlError),
-    ephemeralPorts(kernel),
-    addressFamilies(kernel),
-  ])
-  const kernelPath = noKernelPath === null
-  const ipv4Only = new Ipv4Only()
-  const relay = await RelaySupervisor.start({
+  const relay = RelaySupervisor.start({
     runDir,
     distDir,
     ...(engine === undefined ? {} : { engine }),
@@ -70,6 +62,17 @@ export const assemble = async (options: ControlOptions): Promise<Parts> => {
       return committer.submit(plan, { alone: true })
     },
   })
+  const [resolver, noKernelPath, ephemeral, families] = await Promise.all([
+    readHostResolver(),
+    kernel.nft.probe().then(() => null, asPortctlError),
+    ephemeralPorts(kernel),
+    addressFamilies(kernel),
+  ]).catch(async error => {
+    await relay.abandon()
+    throw error
+  })
+  const kernelPath = noKernelPath === null
+  const ipv4Only = new Ipv4Only()
   const table = new Table(kernel.nft)
   const book = new PortBook()
   const committer = new Committer({

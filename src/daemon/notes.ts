@@ -1,5 +1,5 @@
 /** What control writes down for its own next start, in the store's `meta` records; checked when it is read back. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { SysctlChange } from '../kernel/forwarding.ts'
 import type { Opened } from '../plan/index.ts'
 import type { Change, Store } from './store.ts'

@@ -8,6 +8,7 @@
  * Invariant: after `align` the relay serves exactly the services given: same id and same specification stays
  * untouched (its connections live on), the rest is closed, what is missing is opened.
  */
+import { existsSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import { asPortctlError, PortctlError } from '../core/errors.ts'
@@ -33,6 +34,7 @@ export class RelaySupervisor {
   #relay: RelayClient | undefined
   #stopping = false
   #adopted = false
+  #started: Promise<void> = Promise.resolve()
   /** Services that there should be and that could not be opened. */
   failures: ReadonlyMap<string, PortctlError> = new Map()
 
@@ -40,15 +42,30 @@ export class RelaySupervisor {
     this.#options = options
   }
 
-  static async start(options: SupervisorOptions): Promise<RelaySupervisor> {
+  /** Goes on in the background, as a relay takes its time: `started` tells when there is one. */
+  static start(options: SupervisorOptions): RelaySupervisor {
     const supervisor = new RelaySupervisor(options)
-    const adopted = await connectRelay(relaySocket(options.runDir)).catch(() => undefined)
-    if (adopted !== undefined) {
-      options.log.info({ relayPid: adopted.pid }, 'relay adopted')
-      supervisor.#adopted = true
-    }
-    supervisor.#watch(adopted ?? (await spawnRelay(options)))
+    supervisor.#started = supervisor.#begin()
+    // It is awaited later, if everything else goes well.
+    supervisor.#started.catch(() => undefined)
     return supervisor
+  }
+
+  async #begin(): Promise<void> {
+    const { runDir, log } = this.#options
+    const socket = relaySocket(runDir)
+    // Looked at first: without an earlier relay the new one is on its way before anything else gets its turn.
+    const adopted = existsSync(socket) ? await connectRelay(socket).catch(() => undefined) : undefined
+    if (adopted !== undefined) {
+      log.info({ relayPid: adopted.pid }, 'relay adopted')
+      this.#adopted = true
+    }
+    this.#watch(adopted ?? (await spawnRelay(this.#options)))
+  }
+
+  /** @throws `relay-start-failed`, `relay-running` */
+  get started(): Promise<void> {
+    return this.#started
   }
 
   get pid(): number | null {
@@ -99,6 +116,7 @@ export class RelaySupervisor {
 
   /** Control could not start: a relay that it has just spawned goes with it, one that was there before stays. */
   async abandon(): Promise<void> {
+    await this.#started.catch(() => undefined)
     if (this.#adopted) this.leave()
     else await this.shutdown()
   }

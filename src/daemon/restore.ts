@@ -20,6 +20,7 @@ export const restore = async (parts: Parts): Promise<void> => {
   await removeStrayLinks(parts)
   await networks.restore()
   if (noKernelPath === null) await table.align(desiredTable(store, ipv4Only))
+  await relay.started
   await relay.align(desiredServices(store, noKernelPath === null, resolver, ipv4Only))
   await containers.restore()
   await networks.refreshForwarding()

@@ -1,5 +1,5 @@
 /** What the journal's records mean: the format record, then groups of changes. Values are checked when they come back. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Container, Network, Publication } from '../model/index.ts'
 import { container, network, publication } from '../model/schema.ts'
 

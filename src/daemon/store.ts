@@ -15,7 +15,7 @@
  * One process at a time: guarded by the lock of the state directory (lock.ts).
  */
 import { dirname, join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PortctlError } from '../core/errors.ts'
 import { describeFault } from '../core/os-error.ts'
 import { type Disk, realDisk } from './store-disk.ts'

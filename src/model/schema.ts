@@ -1,5 +1,5 @@
 /** The model in zod, for what comes back from disk. Each schema is held to its type in both directions. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Container, Endpoint, Network, Publication, Target } from './index.ts'
 
 type Mutable<T> = T extends readonly (infer U)[]
