@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { ERRORS, type ErrorBody, PortctlError } from '../core/errors.ts'
 import { describeFault } from '../core/os-error.ts'
 import { fillPath, type Operation, ROUTES } from './routes.ts'
-import type { Service } from './views.ts'
+import type { HoldRequest, Service } from './views.ts'
 
 interface Hold {
   /** Resolves when the connection has ended: by `release`, or because the daemon went away. Never rejects. */
@@ -57,10 +57,7 @@ export const connect = (options: { readonly runDir: string }): ApiClient => {
     remove: (name, force) =>
       call('remove', { params: { name }, query: new URLSearchParams({ force: String(force) }) }),
     inspect: ref => call('inspect', { params: { ref } }),
-    hold: async ids => {
-      const query = new URLSearchParams(ids.map((id): [string, string] => ['id', id]))
-      return holdOn(await send(socket, 'hold', { query }))
-    },
+    hold: async ids => holdOn(await send(socket, 'hold', { body: { ids } satisfies HoldRequest })),
   }
 }
 

@@ -26,7 +26,7 @@ export const ROUTES = {
   listPublications: { method: 'GET', path: '/v1/publications', status: 200, summary: 'List publications' },
   publish: { method: 'POST', path: '/v1/publications', status: 201, summary: 'Publish ports' },
   hold: {
-    method: 'GET',
+    method: 'POST',
     path: '/v1/hold',
     status: 200,
     summary: 'Stay connected; when the client goes, the publications named by id are taken back',

@@ -6,6 +6,7 @@ import type {
   ContainerDetail,
   ContainerView,
   ExitedRequest,
+  HoldRequest,
   InspectView,
   PublicationView,
   PublishRequest,
@@ -100,8 +101,14 @@ const publishResponse = describes<PublishResponse>()(
 )
 
 const unpublishRequest = describes<UnpublishRequest>()(
-  z.strictObject({ refs: z.array(text).exactOptional(), all: z.boolean().exactOptional() }),
+  z.strictObject({
+    refs: z.array(text).exactOptional(),
+    all: z.boolean().exactOptional(),
+    missingOk: z.boolean().exactOptional(),
+  }),
 )
+
+const holdRequest = describes<HoldRequest>()(z.strictObject({ ids: z.array(text).min(1) }))
 
 const unpublishResponse = describes<UnpublishResponse>()(z.object({ publications: z.array(publication) }))
 
@@ -160,14 +167,11 @@ export interface Shapes {
   readonly response?: z.ZodType
 }
 
-/** A query parameter that may be repeated; one alone is not an array. */
-const repeated = z.union([text, z.array(text).min(1)])
-
 export const SCHEMAS = {
   status: { response: status },
   listPublications: { response: z.array(publication) },
   publish: { body: publishRequest, response: publishResponse },
-  hold: { query: z.strictObject({ id: repeated }) },
+  hold: { body: holdRequest },
   unpublish: { body: unpublishRequest, response: unpublishResponse },
   listContainers: { response: z.array(container) },
   run: { body: runRequest, response: runResponse },

@@ -89,6 +89,13 @@ export interface PublishResponse {
 export interface UnpublishRequest {
   readonly refs?: readonly string[]
   readonly all?: boolean
+  /** A ref that nothing answers to is skipped rather than refused. */
+  readonly missingOk?: boolean
+}
+
+/** POST /v1/hold */
+export interface HoldRequest {
+  readonly ids: readonly string[]
 }
 
 export interface UnpublishResponse {
@@ -145,7 +152,7 @@ export type InspectView =
  * | status | GET /v1/status |
  * | listPublications | GET /v1/publications |
  * | publish | POST /v1/publications |
- * | hold | GET /v1/hold?id=…: stays open; when the client goes, the publications go (`publish --foreground`) |
+ * | hold | POST /v1/hold: stays open; when the client goes, the publications go (`publish --foreground`) |
  * | unpublish | POST /v1/unpublish |
  * | listContainers | GET /v1/containers |
  * | run | POST /v1/containers |

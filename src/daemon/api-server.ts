@@ -112,9 +112,10 @@ const registerHold = (app: FastifyInstance, holds: Holds): void => {
     method,
     url,
     handler: (request, reply) => {
-      const { id } = parse('hold', request).query
+      const { ids } = parse('hold', request).body
       reply.hijack()
-      holds.hold(typeof id === 'string' ? [id] : id, reply.raw)
+      holds.hold(ids, reply.raw)
+      if (reply.raw.destroyed) return
       reply.raw.writeHead(status, { 'content-type': 'application/json' })
       reply.raw.flushHeaders()
     },

@@ -125,18 +125,17 @@ export class Control implements Service {
       via: request.via ?? 'auto',
       held: request.held ?? false,
     })
-    return { publications: this.#newViews(publications), notes: this.#notes(publications) }
+    return { publications: this.#uncounted(publications), notes: this.#notes(publications) }
   }
 
   async unpublish(request: UnpublishRequest): Promise<UnpublishResponse> {
     const { publisher, store } = this.#parts
     const all = store.state.publications
+    const find = request.missingOk === true ? lookUpPublications : findPublications
     const found =
-      request.all === true
-        ? [...all.values()]
-        : (request.refs ?? []).flatMap(ref => findPublications(ref, all))
+      request.all === true ? [...all.values()] : (request.refs ?? []).flatMap(ref => find(ref, all))
     const publications = [...new Set(found)]
-    const views = await this.#views(publications)
+    const views = this.#uncounted(publications)
     await publisher.unpublish(publications)
     return { publications: views }
   }
@@ -152,7 +151,7 @@ export class Control implements Service {
     const { container, publications } = await this.#parts.containers.run(request)
     return {
       container: this.#detail(container),
-      publications: this.#newViews(publications),
+      publications: this.#uncounted(publications),
       notes: this.#notes(publications),
     }
   }
@@ -200,8 +199,8 @@ export class Control implements Service {
     )
   }
 
-  /** Nothing can have been counted yet. */
-  #newViews(publications: readonly Publication[]): readonly PublicationView[] {
+  /** Where nothing can have been counted yet, or nobody asks: reading counters costs as much as there are publications. */
+  #uncounted(publications: readonly Publication[]): readonly PublicationView[] {
     return publications.map(p => this.#view(p, { relay: undefined, kernel: undefined, kernelActive: 0 }))
   }
 

@@ -1,7 +1,7 @@
 /**
  * Publications that last as long as their client (`publish --foreground`). It publishes, then holds: when that connection
- * closes they are taken back, each by itself, so that one that is gone already doesn't keep the rest. A client that was
- * killed before it could hold leaves publications that nobody comes for: these are taken back after HOLD_WITHIN.
+ * closes they are taken back, in one go; those that are gone already don't keep the rest. A client that was killed before
+ * it could hold leaves publications that nobody comes for: these are taken back after HOLD_WITHIN.
  *
  * Not when the server closes: what then happens to publications is the daemon's decision.
  */
@@ -15,7 +15,7 @@ const HOLD_WITHIN = 5_000
 export class Holds {
   readonly #service: Pick<Service, 'unpublish'>
   readonly #log: Logger
-  readonly #expected = new Map<string, NodeJS.Timeout>()
+  readonly #expected = new Set<string>()
   readonly #holders = new Set<ServerResponse>()
   #closing = false
 
@@ -26,41 +26,35 @@ export class Holds {
 
   /** Somebody is going to hold these. */
   expect(ids: readonly string[]): void {
-    for (const id of ids)
-      this.#expected.set(
-        id,
-        setTimeout(() => {
-          this.#expected.delete(id)
-          void this.#takeBack(id)
-        }, HOLD_WITHIN),
-      )
+    for (const id of ids) this.#expected.add(id)
+    setTimeout(() => void this.#takeBack(ids.filter(id => this.#expected.delete(id))), HOLD_WITHIN).unref()
   }
 
+  /** Of a holder that has hung up already nothing more will be heard: what it was to hold goes at once. */
   hold(ids: readonly string[], holder: ServerResponse): void {
-    for (const id of ids) this.#forget(id)
-    this.#holders.add(holder)
-    holder.on('close', () => {
+    for (const id of ids) this.#expected.delete(id)
+    const release = () => {
       this.#holders.delete(holder)
-      if (!this.#closing) void Promise.all(ids.map(id => this.#takeBack(id)))
-    })
+      void this.#takeBack(ids)
+    }
+    if (holder.destroyed) release()
+    else {
+      this.#holders.add(holder)
+      holder.on('close', release)
+    }
   }
 
   close(): void {
     this.#closing = true
     for (const holder of this.#holders) holder.destroy()
-    for (const id of [...this.#expected.keys()]) this.#forget(id)
   }
 
-  #forget(id: string): void {
-    clearTimeout(this.#expected.get(id))
-    this.#expected.delete(id)
-  }
-
-  async #takeBack(id: string): Promise<void> {
+  async #takeBack(ids: readonly string[]): Promise<void> {
+    if (this.#closing || ids.length === 0) return
     try {
-      await this.#service.unpublish({ refs: [id] })
+      await this.#service.unpublish({ refs: ids, missingOk: true })
     } catch (err) {
-      this.#log.info({ err, publication: id }, 'the holder has gone, its publication was not taken back')
+      this.#log.error({ err, publications: ids }, 'nobody holds these any more, and they were not taken back')
     }
   }
 }

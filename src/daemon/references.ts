@@ -33,9 +33,9 @@ export const lookUpPublications = (
   ref: string,
   all: ReadonlyMap<string, Publication>,
 ): readonly Publication[] => {
-  const list = [...all.values()]
   const byId = all.get(ref)
   if (byId !== undefined) return [byId]
+  const list = [...all.values()]
   const byName = list.filter(p => p.name === ref)
   if (byName.length > 0) return byName
   const spec = asSpec(ref)

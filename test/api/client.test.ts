@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { connect } from '../../src/api/client.ts'
-import type { Service } from '../../src/api/views.ts'
+import type { Service, UnpublishRequest } from '../../src/api/views.ts'
 import { PortctlError } from '../../src/core/errors.ts'
 import { createApiServer, listenOn } from '../../src/daemon/api-server.ts'
 import { detail, type FakeService, fakeService, publication, status } from './fake-service.ts'
@@ -146,48 +146,33 @@ describe('failures of the connection', () => {
 })
 
 describe('hold', () => {
-  const unpublished = (): {
-    calls: string[]
-    settled: (count: number) => Promise<void>
-    service: Partial<Service>
-  } => {
-    const calls: string[] = []
-    let check = (): void => undefined
-    return {
-      calls,
-      settled: count =>
-        new Promise(resolve => {
-          check = () => calls.length >= count && resolve()
-          check()
-        }),
-      service: {
-        unpublish: async ({ refs }) => {
-          calls.push(...(refs ?? []))
-          check()
-          if (refs?.includes('gone')) throw PortctlError.of('internal', { what: 'no such publication' })
-          return { publications: [] }
-        },
-      },
-    }
-  }
+  const ids = Array.from({ length: 2_000 }, (_, i) => i.toString(16).padStart(12, '0'))
 
-  it('takes each publication back when the client lets go, one that is gone notwithstanding', async () => {
-    const { calls, settled, service } = unpublished()
-    await serve(service)
-    const hold = await connect({ runDir }).hold(['a', 'gone', 'b'])
+  it('takes them back in one request when the client lets go, however many', async () => {
+    let note: (request: UnpublishRequest) => void
+    const taken = new Promise<UnpublishRequest>(resolve => {
+      note = resolve
+    })
+    const { calls } = await serve({
+      unpublish: async request => {
+        note(request)
+        return { publications: [] }
+      },
+    })
+    const hold = await connect({ runDir }).hold(ids)
     expect(calls).toEqual([])
     hold.release()
     expect(await hold.ended).toBe('released')
-    await settled(3)
-    expect(calls).toEqual(['a', 'gone', 'b'])
+    expect(await taken).toEqual({ refs: ids, missingOk: true })
+    expect(calls).toHaveLength(1)
   })
 
   it('leaves them to the daemon when that ends, and tells the client', async () => {
-    const { calls, service } = unpublished()
-    const stop = await listenOn(createApiServer(fakeService(service), silent), runDir)
-    const hold = await connect({ runDir }).hold(['a'])
+    const service = fakeService()
+    const stop = await listenOn(createApiServer(service, silent), runDir)
+    const hold = await connect({ runDir }).hold(ids)
     await stop()
     expect(await hold.ended).toBe('daemon-gone')
-    expect(calls).toEqual([])
+    expect(service.calls).toEqual([])
   })
 })

@@ -70,7 +70,7 @@ describe('publish --foreground', () => {
   it('takes them back when it is interrupted', async () => {
     const { status, stdout, calls } = await portctl(['publish', '8080:80', '--foreground'], { interrupted })
     expect(calls.map(call => call.method)).toEqual(['publish', 'hold', 'unpublish'])
-    expect(calls.at(-1)?.args).toEqual([{ refs: ids }])
+    expect(calls.at(-1)?.args).toEqual([{ refs: ids, missingOk: true }])
     expect({ status, stdout }).toEqual({ status: 0, stdout: LINE })
   })
 
@@ -89,7 +89,7 @@ describe('publish --foreground', () => {
     }
     const { status, stdout, calls } = await portctl(['publish', '80', '--foreground'], { service })
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
-    expect(calls.at(-1)).toEqual({ method: 'unpublish', args: [{ refs: ids }] })
+    expect(calls.at(-1)).toEqual({ method: 'unpublish', args: [{ refs: ids, missingOk: true }] })
   })
 })
 

@@ -7,7 +7,8 @@ import { Holds } from '../../src/daemon/holds.ts'
 const holder = () => new ServerResponse(new IncomingMessage(new Socket()))
 const LONG = 60_000
 
-let takenBack: string[]
+/** One element a request. */
+let takenBack: (readonly string[])[]
 let holds: Holds
 
 beforeEach(() => {
@@ -15,9 +16,9 @@ beforeEach(() => {
   takenBack = []
   holds = new Holds(
     {
-      unpublish: async ({ refs = [] }) => {
-        takenBack.push(...refs)
-        if (refs.includes('gone')) throw new Error('no such publication')
+      unpublish: async ({ refs = [], missingOk }) => {
+        takenBack.push(refs)
+        expect(missingOk).toBe(true)
         return { publications: [] }
       },
     },
@@ -33,7 +34,7 @@ it('takes back what nobody comes for, and only that', async () => {
   holds.hold(['b'], holder())
   expect(takenBack).toEqual([])
   await vi.advanceTimersByTimeAsync(LONG)
-  expect(takenBack).toEqual(['a', 'gone', 'c'])
+  expect(takenBack).toEqual([['a', 'gone', 'c']])
 })
 
 it('takes back what was held when the holder goes', async () => {
@@ -43,7 +44,15 @@ it('takes back what was held when the holder goes', async () => {
   await vi.advanceTimersByTimeAsync(LONG)
   expect(takenBack).toEqual([])
   first.emit('close')
-  expect(takenBack).toEqual(['a', 'gone', 'b'])
+  expect(takenBack).toEqual([['a', 'gone', 'b']])
+})
+
+it('takes back at once what is to be held for somebody who has hung up', () => {
+  const late = holder()
+  late.destroy()
+  holds.expect(['a'])
+  holds.hold(['a'], late)
+  expect(takenBack).toEqual([['a']])
 })
 
 it('leaves all as it is when the server closes', async () => {

@@ -75,7 +75,7 @@ export const publish = verb({
 const hold = async (env: Env, daemon: ApiClient, ids: readonly string[], show: () => void): Promise<void> => {
   const interrupted = env.interrupted()
   const held = await daemon.hold(ids).catch(async error => {
-    await daemon.unpublish({ refs: ids }).catch(() => undefined)
+    await daemon.unpublish({ refs: ids, missingOk: true }).catch(() => undefined)
     throw error
   })
   show()
@@ -83,6 +83,6 @@ const hold = async (env: Env, daemon: ApiClient, ids: readonly string[], show: (
   if (end === 'daemon-gone')
     throw PortctlError.of('daemon-gone', { what: 'publish --foreground', changes: true })
   // Taken back here rather than by hanging up, so that it is gone when this command is.
-  await daemon.unpublish({ refs: ids })
+  await daemon.unpublish({ refs: ids, missingOk: true })
   held.release()
 }
