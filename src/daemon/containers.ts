@@ -22,7 +22,7 @@ import type { Kernel } from '../kernel/index.ts'
 import { netnsIdentity, netnsPath } from '../kernel/netns.ts'
 import type { Resolver } from '../kernel/resolv.ts'
 import type { Container, Endpoint, Network, Publication } from '../model/index.ts'
-import type { Committer, Transaction } from './committer.ts'
+import { type Committer, NOTHING, type Transaction } from './committer.ts'
 import { ContainerAddresses } from './container-addresses.ts'
 import { endProcess, isAlive, killInside, startProcess, startTimeOf } from './container-process.ts'
 import { resolvConfOf, unwire, wire, wiringOf } from './container-wiring.ts'
@@ -143,17 +143,18 @@ export class Containers {
   }
 
   async started(ref: string, pid: number): Promise<Container> {
-    const container = this.get(ref)
     const pidStart = startTimeOf(pid)
     // It may have ended already; `exited` follows.
-    return this.#update({ ...container, pid, pidStart, status: pidStart === null ? 'exited' : 'running' })
+    const status = pidStart === null ? 'exited' : 'running'
+    return this.#update(this.get(ref).id, now => ({ ...now, pid, pidStart, status }))
   }
 
   async exited(ref: string, exitCode: number | null): Promise<void> {
     const container = this.get(ref)
     if (container.autoRemove) return this.#takeAway(container.id)
     if (container.status === 'exited' && container.exitCode !== null) return
-    await this.#update({ ...container, pid: null, pidStart: null, status: 'exited', exitCode })
+    const end = { pid: null, pidStart: null, status: 'exited', exitCode } as const
+    await this.#update(container.id, now => ({ ...now, ...end }))
   }
 
   /** SIGTERM to the command, then SIGKILL to it and to all that is left in the namespace. @param timeout seconds */
@@ -312,7 +313,13 @@ export class Containers {
       cwd: request.cwd ?? '/',
     })
     this.#children.set(container.id, this.#attend(container.id, ended))
-    return this.#update({ ...container, ...process, status: 'running' })
+    try {
+      return await this.#update(container.id, now => ({ ...now, ...process, status: 'running' }))
+    } catch (error) {
+      // Removed meanwhile, and its namespace perhaps taken by another: only what was started here is ended.
+      await endProcess(process, 0)
+      throw error
+    }
   }
 
   /** Records the end of a child of ours. */
@@ -329,9 +336,17 @@ export class Containers {
     }
   }
 
-  async #update(container: Container): Promise<Container> {
-    await this.#parts.store.commit([{ put: 'containers', id: container.id, value: container }])
-    return container
+  /** The record as it is when its turn comes: one that was removed meanwhile does not come back. */
+  async #update(id: string, change: (now: Container) => Container): Promise<Container> {
+    const { store, committer } = this.#parts
+    let updated: Container | undefined
+    await committer.submit(() => {
+      const now = store.state.containers.get(id)
+      if (now === undefined) throw PortctlError.of('container-not-found', { name: id, known: '' })
+      updated = change(now)
+      return { ...NOTHING, changes: [{ put: 'containers', id, value: updated }] }
+    })
+    return updated as unknown as Container
   }
 }
 

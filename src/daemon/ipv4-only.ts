@@ -14,6 +14,9 @@ import { familyOf } from '../core/address.ts'
 import { type BoundSocket, boundSockets } from '../kernel/sockets.ts'
 import type { Container, Publication } from '../model/index.ts'
 
+/** Milliseconds for which a container's tables are taken to be true. */
+const FRESH = 100
+
 const LOOPBACK = /^127\.|^::1$/
 
 /** Whether some port of the publication is listened on over IPv4, and none over IPv6. A dual socket is in the IPv6 table. */
@@ -33,6 +36,7 @@ const targetOf = (p: Publication, containers: ReadonlyMap<string, Container>): C
 
 export class Ipv4Only {
   readonly #ids = new Set<string>()
+  readonly #tables = new Map<string, Promise<readonly BoundSocket[]>>()
 
   has(publicationId: string): boolean {
     return this.#ids.has(publicationId)
@@ -43,25 +47,29 @@ export class Ipv4Only {
     else this.#ids.delete(publicationId)
   }
 
-  /** Publications whose answer differs from what is known, with the new one. Reads each container's tables once. */
+  /** Publications whose answer differs from what is known, with the new one. */
   async changes(
     publications: Iterable<Publication>,
     containers: ReadonlyMap<string, Container>,
   ): Promise<ReadonlyMap<Publication, boolean>> {
-    const tables = new Map<string, Promise<readonly BoundSocket[]>>()
-    const read = (transport: 'tcp' | 'udp', pid: number) => {
-      const key = `${transport} ${pid}`
-      const table = tables.get(key) ?? boundSockets(transport, pid)
-      tables.set(key, table)
-      return table
-    }
     const changed = new Map<Publication, boolean>()
     for (const p of publications) {
       const pid = targetOf(p, containers)?.pid ?? null
       if (pid === null || p.protocol === 'sctp' || p.via === 'relay') continue
-      const answer = answersIpv4Only(p, await read(p.protocol, pid))
+      const answer = answersIpv4Only(p, await this.#read(p.protocol, pid))
       if (answer !== this.has(p.id)) changed.set(p, answer)
     }
     return changed
+  }
+
+  /** Many publications made at once share a look. */
+  #read(transport: 'tcp' | 'udp', pid: number): Promise<readonly BoundSocket[]> {
+    const key = `${transport} ${pid}`
+    const recent = this.#tables.get(key)
+    if (recent !== undefined) return recent
+    const table = boundSockets(transport, pid)
+    this.#tables.set(key, table)
+    setTimeout(() => this.#tables.delete(key), FRESH).unref()
+    return table
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The daemon, from start to end. Everything it does is in the rooms it opens here, in this order:
  *
- *   lock     one daemon per run directory and per state directory
+ *   lock     one daemon per run directory, per state directory and, when privileged, per network namespace
  *   store    what was asked, as it was acknowledged
  *   control  adopts the relay, puts the kernel into the state that the store tells
  *   API      on $PORTCTL_RUN_DIR/portctl.sock, once all that is in force
@@ -15,8 +15,9 @@ import { asPortctlError, PortctlError } from '../core/errors.ts'
 import { describeFault } from '../core/os-error.ts'
 import type { Engine } from '../relay/engine.ts'
 import { Control } from './control.ts'
-import { acquireLock } from './lock.ts'
+import { acquireLock, type Lock } from './lock.ts'
 import { createLogger, type Logger, type LogLevel } from './logging.ts'
+import { lockNamespace } from './namespace-lock.ts'
 import { openStore } from './store.ts'
 
 export interface DaemonOptions {
@@ -50,7 +51,9 @@ const serve = async (options: DaemonOptions, log: Logger): Promise<void> => {
   makeDirectory(stateDir, 0o700)
   const ended = endSignal()
   const lock = await acquireLock({ runDir, stateDir })
+  let namespace: Lock | undefined
   try {
+    if (process.geteuid?.() === 0) namespace = await lockNamespace()
     const store = await openStore(stateDir)
     const [control, { createApiServer, listenOn }] = await Promise.all([
       Control.start({ ...options, store, log }),
@@ -70,6 +73,7 @@ const serve = async (options: DaemonOptions, log: Logger): Promise<void> => {
     await control.end({ keep: options.keep })
     await store.close()
   } finally {
+    await namespace?.release()
     await lock.release()
   }
 }

@@ -77,11 +77,38 @@ export class RelaySupervisor {
   }
 
   async open(services: readonly ServiceSpec[]): Promise<void> {
-    await this.#current().open(services)
+    await this.#certain(() => this.#current().open(services))
   }
 
   async close(ids: readonly string[]): Promise<void> {
-    await this.#current().close(ids)
+    await this.#certain(() => this.#current().close(ids))
+  }
+
+  /** A call that got no answer may have been carried out all the same: then the relay is put right when it answers again. */
+  async #certain<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call()
+    } catch (error) {
+      if (asPortctlError(error).code === 'relay-timeout') void this.#settle()
+      throw error
+    }
+  }
+
+  #settling = false
+
+  async #settle(): Promise<void> {
+    if (this.#settling) return
+    this.#settling = true
+    const { alone, desired, log } = this.#options
+    for (let settled = false; !settled && !this.#stopping && this.#relay !== undefined; )
+      settled = await alone(() => this.align(desired())).then(
+        () => true,
+        err => {
+          log.warn({ err }, 'the relay does not answer')
+          return false
+        },
+      )
+    this.#settling = false
   }
 
   async counters(): Promise<ReadonlyMap<string, ServiceCounters>> {

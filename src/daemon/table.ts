@@ -2,7 +2,8 @@
  * The nftables table as control uses it. It exists as long as there is something in it.
  *
  * Control knows what should be there and never asks the kernel what to add. Only when the kernel contradicts —
- * somebody flushed the ruleset, or edited our table — is the table read, and put right in one transaction;
+ * somebody flushed the ruleset, or edited our table — or a killed nft left a doubt is the table read, and put right
+ * in one transaction;
  * `align` does the same at start, keeping the counters of what is there already.
  */
 
@@ -12,7 +13,7 @@ import type { JsonObject, Nft } from '../kernel/nft.ts'
 import { type Desired, NOTHING, type Operation } from '../plan/index.ts'
 import { TABLE } from '../plan/nftables.ts'
 import { COUNTED, drift, readCounters, readTable, repair, type Traffic } from '../plan/observed.ts'
-import { apply } from '../plan/operations.ts'
+import { applyAll } from '../plan/operations.ts'
 import { commands, replaceTable } from '../plan/ruleset.ts'
 
 const REF = { family: TABLE.family, table: TABLE.name }
@@ -23,44 +24,49 @@ const BULK = 2_000
 const contradicts = (error: unknown): boolean =>
   error instanceof PortctlError && (error.code === 'nft-not-found' || error.code === 'nft-exists')
 
+/** Killed or timed out: nobody knows whether the kernel committed. */
+const leavesDoubt = (error: unknown): boolean => error instanceof PortctlError && error.code === 'tool-failed'
+
 export class Table {
   readonly #nft: Nft
   /** What the table holds by our doing. */
   #held: Desired | undefined
+  #doubtful = false
+  /** The change under way: one at a time, whoever asks for it. */
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(nft: Nft) {
     this.#nft = nft
   }
 
-  async apply(operations: readonly Operation[]): Promise<void> {
-    const after = operations.reduce(apply, this.#held ?? NOTHING)
-    if (isDeepStrictEqual(after, NOTHING)) return this.remove()
-    if (this.#held === undefined) await this.#nft.apply(replaceTable(after))
-    else {
-      try {
-        await this.#nft.apply(commands(operations))
-      } catch (error) {
-        if (!contradicts(error)) throw error
-        await this.#repair(after)
-      }
-    }
-    this.#held = after
+  apply(operations: readonly Operation[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const after = applyAll(this.#held ?? NOTHING, operations)
+      if (isDeepStrictEqual(after, NOTHING)) await this.#remove()
+      else if (this.#held === undefined) await this.#nft.apply(replaceTable(after))
+      else if (this.#doubtful) await this.#repair(after)
+      else await this.#change(operations, after)
+      this.#held = isDeepStrictEqual(after, NOTHING) ? undefined : after
+    })
   }
 
   /** At start: adopts what an earlier daemon left, changing only what differs. */
-  async align(desired: Desired): Promise<void> {
-    const empty = desired.forwards.length === 0 && desired.networks.length === 0
-    if (empty && (await this.#list()) === null) return
-    await this.#repair(desired)
-    this.#held = desired
+  align(desired: Desired): Promise<void> {
+    return this.#inTurn(async () => {
+      const empty = desired.forwards.length === 0 && desired.networks.length === 0
+      if (empty && (await this.#list()) === null) return
+      await this.#repair(desired)
+      this.#held = desired
+    })
   }
 
-  /** Puts the table back when somebody has removed it. @returns whether it had to be */
-  async revive(): Promise<boolean> {
-    if (this.#held === undefined) return false
-    if ((await this.#nft.listSets(REF, [{ name: 'bridges', kind: 'set' }])).length > 0) return false
-    await this.#repair(this.#held)
-    return true
+  /** Puts the table back when somebody has removed it, or its rules. @returns whether it had to be */
+  revive(): Promise<boolean> {
+    return this.#inTurn(async () => {
+      if (this.#held === undefined || readTable(await this.#nft.listOutline(REF)).intact) return false
+      await this.#repair(this.#held)
+      return true
+    })
   }
 
   /** One listing of the whole table is the cheapest, unless shifted ranges have filled it with what does not count. */
@@ -73,7 +79,28 @@ export class Table {
     return readCounters(bulk ? await this.#nft.listSets(REF, COUNTED) : ((await this.#list()) ?? []))
   }
 
-  async remove(): Promise<void> {
+  remove(): Promise<void> {
+    return this.#inTurn(() => this.#remove())
+  }
+
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(change)
+    this.#turn = turn.catch(error => {
+      if (leavesDoubt(error)) this.#doubtful = true
+    })
+    return turn
+  }
+
+  async #change(operations: readonly Operation[], after: Desired): Promise<void> {
+    try {
+      await this.#nft.apply(commands(operations))
+    } catch (error) {
+      if (!contradicts(error)) throw error
+      await this.#repair(after)
+    }
+  }
+
+  async #remove(): Promise<void> {
     // Adding a table that is there is no error; deleting one that is not would be.
     if (this.#held !== undefined)
       await this.#nft.apply([{ add: { table: TABLE } }, { delete: { table: TABLE } }])
@@ -83,6 +110,7 @@ export class Table {
   async #repair(desired: Desired): Promise<void> {
     const change = repair(desired, drift(desired, readTable(await this.#list())))
     if (change.length > 0) await this.#nft.apply(change)
+    this.#doubtful = false
   }
 
   #list(): Promise<readonly JsonObject[] | null> {

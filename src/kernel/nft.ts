@@ -36,6 +36,8 @@ export interface Nft {
   apply(commands: readonly NftCommand[], options?: RunOptions): Promise<void>
   /** Everything in a table, without the `metainfo` object; null when there is no such table. */
   listTable(ref: TableRef): Promise<readonly NftObject[] | null>
+  /** The same without elements: its cost does not grow with them. */
+  listOutline(ref: TableRef): Promise<readonly NftObject[] | null>
   /** These sets and maps with their elements and counters; what is not there is left out. One nft each. */
   listSets(ref: TableRef, sets: readonly SetRef[]): Promise<readonly NftObject[]>
   /** Rejects with the reason why nftables cannot be used here: `tool-missing`, `nft-denied`, `nft-failed`. */
@@ -71,7 +73,7 @@ export const createNft = (how: Execute = execute): Nft => {
     nft([...args, '-f', '-'], { ...options, input })
   const list = async (...what: string[]): Promise<readonly NftObject[] | null> => {
     try {
-      return parseListing(await nft(['list', ...what]))
+      return parseListing(await nft(what))
     } catch (error) {
       if (isNotFound(error)) return null
       throw error
@@ -87,11 +89,12 @@ export const createNft = (how: Execute = execute): Nft => {
       await transaction(['-c'], input, options)
       await transaction([], input, options)
     },
-    listTable: ref => list('table', ref.family, ref.table),
+    listTable: ref => list('list', 'table', ref.family, ref.table),
+    listOutline: ref => list('-t', 'list', 'table', ref.family, ref.table),
     listSets: async (ref, sets) => {
       // Several lists in one nft run confuse the cache of 1.0.6 ("No such file or directory" for all but the last).
       const listings = await Promise.all(
-        sets.map(({ kind, name }) => list(kind, ref.family, ref.table, name)),
+        sets.map(({ kind, name }) => list('list', kind, ref.family, ref.table, name)),
       )
       return listings.flatMap(listing => listing ?? [])
     },

@@ -77,6 +77,8 @@ const start = async (
 ): Promise<Outcome> => {
   const result = await execa(command, args, {
     reject: false,
+    // Short-lived tools with a timeout of their own: no exit hook on every signal for each of them.
+    cleanup: false,
     stdio: [input === undefined ? 'ignore' : descriptor(input), 'pipe', 'pipe', ...inherit.map(descriptor)],
     ...(signal === undefined ? {} : { cancelSignal: signal }),
     timeout: timeout ?? DEFAULT_TIMEOUT,

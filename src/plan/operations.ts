@@ -19,24 +19,33 @@ export const invert = (operation: Operation): Operation => {
   }
 }
 
-/** What is wanted after the change. */
-export const apply = (state: Desired, operation: Operation): Desired => {
-  switch (operation.op) {
-    case 'add-forward':
-      return { ...state, forwards: [...state.forwards, operation.forward] }
-    case 'remove-forward': {
-      const { publication } = operation.forward
-      return { ...state, forwards: state.forwards.filter(f => f.publication !== publication) }
+/** What is wanted after the changes. */
+export const applyAll = (state: Desired, operations: readonly Operation[]): Desired => {
+  const forwards = new Map(state.forwards.map(forward => [forward.publication, forward]))
+  const networks = new Map(state.networks.map(net => [net.bridge, net]))
+  let { opened } = state
+  for (const operation of operations) {
+    switch (operation.op) {
+      case 'add-forward':
+        forwards.set(operation.forward.publication, operation.forward)
+        break
+      case 'remove-forward':
+        forwards.delete(operation.forward.publication)
+        break
+      case 'add-network':
+        networks.set(operation.net.bridge, operation.net)
+        break
+      case 'remove-network':
+        networks.delete(operation.net.bridge)
+        break
+      case 'set-opened':
+        opened = operation.after
+        break
+      default:
+        operation satisfies never
     }
-    case 'add-network':
-      return { ...state, networks: [...state.networks, operation.net] }
-    case 'remove-network':
-      return { ...state, networks: state.networks.filter(n => n.bridge !== operation.net.bridge) }
-    case 'set-opened':
-      return { ...state, opened: operation.after }
-    default:
-      return operation satisfies never
   }
+  return { forwards: [...forwards.values()], networks: [...networks.values()], opened }
 }
 
 /** Items of `a` that `b` has not, or has otherwise. */

@@ -63,6 +63,15 @@ export const nftConformance = (make: () => Nft): void => {
     expect(listing?.map(object => Object.keys(object)[0])).toEqual(['table', 'map', 'set'])
   })
 
+  test('an outline has everything but the elements', async () => {
+    expect(await nft.listOutline({ family: 'inet', table: 'absent' })).toBeNull()
+    await nft.apply([{ add: mapElement(80, '10.0.0.1') }, { add: setElement('portctl0') }])
+    const outline = (await nft.listOutline(ref)) ?? []
+    expect(outline.map(object => Object.keys(object)[0])).toEqual(['table', 'map', 'set'])
+    expect(JSON.stringify(outline)).not.toContain('10.0.0.1')
+    expect(JSON.stringify(outline)).not.toContain('portctl0')
+  })
+
   test('adding the same again is no error, another value under the same key is', async () => {
     await nft.apply([{ add: mapElement(80, '10.0.0.1') }, { add: setElement('portctl0') }])
     await nft.apply([{ add: mapElement(80, '10.0.0.1') }, { add: setElement('portctl0') }, { add: table }])

@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { NOTHING } from '../../src/plan/index.ts'
-import { apply, diff, invert } from '../../src/plan/operations.ts'
+import { applyAll, diff, invert } from '../../src/plan/operations.ts'
 import { desired, unordered } from './desired.ts'
 
 test('the way from one state to another leads there', () => {
   fc.assert(
     fc.property(desired, desired, (before, after) => {
-      expect(unordered(diff(before, after).reduce(apply, before))).toEqual(unordered(after))
+      expect(unordered(applyAll(before, diff(before, after)))).toEqual(unordered(after))
     }),
   )
 })
@@ -25,8 +25,8 @@ test('the way back undoes the way there, step by step', () => {
     fc.property(desired, desired, (before, after) => {
       let state = before
       for (const operation of diff(before, after)) {
-        const next = apply(state, operation)
-        expect(unordered(apply(next, invert(operation)))).toEqual(unordered(state))
+        const next = applyAll(state, [operation])
+        expect(unordered(applyAll(next, [invert(operation)]))).toEqual(unordered(state))
         expect(invert(invert(operation))).toEqual(operation)
         state = next
       }

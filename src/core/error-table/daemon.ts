@@ -31,6 +31,15 @@ export const DAEMON_ERRORS = {
     text: p => `a portctl daemon is already running on ${p.runDir}${p.pid === null ? '' : ` (pid ${p.pid})`}`,
     hint: () => 'stop it first, or choose another instance with PORTCTL_RUN_DIR and PORTCTL_STATE_DIR',
   }),
+  'namespace-served': row<{ pid: number | null }>({
+    exit: 1,
+    http: 409,
+    meaning:
+      'Another privileged daemon serves this network namespace; there can be one, because the table and the bridges have one name.',
+    text: p =>
+      `another portctl daemon${p.pid === null ? '' : ` (pid ${p.pid})`} already serves this network namespace`,
+    hint: () => 'use its PORTCTL_RUN_DIR, or stop it first',
+  }),
   'state-in-use': row<{ stateDir: string; pid: number | null }>({
     exit: 1,
     http: 409,

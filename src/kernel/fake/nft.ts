@@ -185,6 +185,12 @@ export const createFakeNft = (): FakeNft => {
       const self: NftObject = { table: { family: ref.family, name: ref.table } }
       return [self, ...[...table.values()].flatMap(describe)]
     },
+    listOutline: async ref => {
+      const table = find(ref)
+      if (table === undefined) return null
+      const self: NftObject = { table: { family: ref.family, name: ref.table } }
+      return [self, ...[...table.values()].flatMap(holder => describe({ ...holder, elements: new Map() }))]
+    },
     listSets: async (ref, sets) => {
       const table = find(ref)
       return sets.flatMap(({ name, kind }) => {
