@@ -24,8 +24,8 @@ export interface Room {
   readonly limit: number
 }
 
-/** A thread each, of some 10 MB. */
-const MOST_ANNEXES = 8
+/** A thread each, of some 10 MB: enough for every port of both families, TCP and UDP, under a limit of 20,000 files. */
+const MOST_ANNEXES = 20
 
 /** @throws `fd-limit` */
 export const placeServices = (specs: readonly ServiceSpec[], room: Room): readonly Placement[] => {
