@@ -21,7 +21,9 @@ import type {
 } from './views.ts'
 
 const count = z.int().nonnegative()
-const text = z.string().min(1)
+/** No text of a request may hold a NUL byte: neither a path nor an argument or variable of a process can. */
+const plain = z.string().refine(value => !value.includes('\0'), 'contains a NUL byte')
+const text = plain.min(1)
 
 const publication = describes<PublicationView>()(
   z.object({
@@ -118,10 +120,10 @@ const runRequest = describes<RunRequest>()(
     network: text.exactOptional(),
     ip: text.exactOptional(),
     publish: z.array(text).exactOptional(),
-    command: z.array(z.string()).min(1),
+    command: z.array(plain).min(1),
     detach: z.boolean(),
     autoRemove: z.boolean(),
-    env: z.record(z.string(), z.string()).exactOptional(),
+    env: z.record(plain, plain).exactOptional(),
     cwd: text.exactOptional(),
   }),
 )

@@ -2,14 +2,16 @@
  * The daemon's HTTP API: the routes of api/routes.ts onto the `Service`. `createApiServer` makes it (testable with
  * `inject`), `listenOn` puts it on the instance's socket.
  *
- * The socket appears under its name only once it accepts connections and has its mode: it is bound under another name
- * beside it, then renamed. So a client that finds the socket can connect, nobody can connect before the mode is set,
- * and a stale socket of a killed daemon is replaced in the same step. Needs the lock of the run directory (lock.ts).
+ * The socket appears under its name only once it accepts connections: it is bound under another name beside it, then
+ * renamed. So a client that finds the socket can connect, and a stale socket of a killed daemon is replaced in the same
+ * step. It is made with its mode (umask), so there is no moment at which that is wider. Needs the lock of the run
+ * directory (lock.ts).
  *
- * `hold`: the answer's head is sent at once, its end never (holds.ts). Other requests under way are answered before the
- * server is closed.
+ * `hold`: the answer's head is sent at once, its end never (holds.ts). Other requests under way have STOP_GRACE to be
+ * answered before the server is closed. No client can keep it waiting: a request has REQUEST_TIMEOUT to arrive.
  */
-import { chmod, rename, unlink } from 'node:fs/promises'
+import { once } from 'node:events'
+import { rename, unlink } from 'node:fs/promises'
 import { type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify'
 import type { z } from 'zod'
 import { socketPath } from '../api/client.ts'
@@ -22,7 +24,12 @@ import type { Logger } from './logging.ts'
 
 /** Bytes. An environment handed to a detached command is the largest thing in a request; ARG_MAX is 2 MiB. */
 const BODY_LIMIT = 4 * 1024 * 1024
-const SOCKET_MODE = 0o660
+/** Leaves 0660. */
+const SOCKET_UMASK = 0o117
+/** Milliseconds from a request's first byte (a connection's start) to its last. */
+const REQUEST_TIMEOUT = 10_000
+/** Milliseconds. */
+const STOP_GRACE = 2_000
 
 type Body<O extends Operation> = (typeof SCHEMAS)[O] extends { readonly body: infer B extends z.ZodType }
   ? z.output<B>
@@ -62,11 +69,17 @@ const HANDLERS: Handlers = {
   inspect: (service, { params }) => service.inspect(params.ref as string),
 }
 
-export const createApiServer = (service: Service, log: Logger): FastifyInstance => {
+export const createApiServer = (
+  service: Service,
+  log: Logger,
+  requestTimeout = REQUEST_TIMEOUT,
+): FastifyInstance => {
   const app = fastify({
     loggerInstance: log.child({ part: 'api' }),
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
+    requestTimeout,
+    http: { headersTimeout: requestTimeout, connectionsCheckingInterval: requestTimeout / 4 },
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 1024 },
     // zod validates (below), JSON.stringify serialises; fastify's own compilers would cost 40 ms of start-up to load.
@@ -155,11 +168,23 @@ const toPortctlError = (thrown: unknown): PortctlError => {
 export const listenOn = async (app: FastifyInstance, runDir: string): Promise<() => Promise<void>> => {
   const path = socketPath(runDir)
   const unnamed = `${path}.${process.pid}`
-  await app.listen({ path: unnamed, listenTextResolver: () => `API on ${path}` })
-  await chmod(unnamed, SOCKET_MODE)
+  await app.ready()
+  const listening = once(app.server, 'listening')
+  // Not by fastify, which binds at a time of its own: here bind(2) happens inside listen(), and no other file is made
+  // under this umask.
+  const umask = process.umask(SOCKET_UMASK)
+  try {
+    app.server.listen(unnamed)
+  } finally {
+    process.umask(umask)
+  }
+  await listening
   await rename(unnamed, path)
+  app.log.info(`API on ${path}`)
   return async () => {
     await unlink(path).catch(() => undefined)
+    const grace = setTimeout(() => app.server.closeAllConnections(), STOP_GRACE)
     await app.close()
+    clearTimeout(grace)
   }
 }

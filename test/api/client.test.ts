@@ -1,8 +1,9 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { connect as connectSocket, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { connect } from '../../src/api/client.ts'
@@ -69,6 +70,23 @@ describe('the client mirrors the service', () => {
 })
 
 describe('the socket', () => {
+  it('has never had a wider mode than 0660', async () => {
+    const app = createApiServer(fakeService(), silent)
+    const modes: number[] = []
+    app.server.on('listening', () => {
+      const bound = readdirSync(runDir).map(name => join(runDir, name))
+      modes.push(...bound.map(path => statSync(path).mode & 0o777))
+    })
+    const umask = process.umask(0)
+    try {
+      cleanup.push(await listenOn(app, runDir))
+      expect(process.umask()).toBe(0)
+    } finally {
+      process.umask(umask)
+    }
+    expect(modes).toEqual([0o660])
+  })
+
   it('has mode 0660, replaces a stale one, and is gone after the end', async () => {
     writeFileSync(join(runDir, 'portctl.sock'), '')
     const stop = await listenOn(createApiServer(fakeService(), silent), runDir)
@@ -77,6 +95,34 @@ describe('the socket', () => {
     await stop()
     expect(() => statSync(join(runDir, 'portctl.sock'))).toThrow('ENOENT')
     await expect(connect({ runDir }).status()).rejects.toMatchObject({ code: 'daemon-unreachable' })
+  })
+})
+
+describe('a client that stops in the middle of its request', () => {
+  const half = async (): Promise<Socket> => {
+    const socket = connectSocket(join(runDir, 'portctl.sock'))
+    await once(socket, 'connect')
+    const headers = ['Host: x', 'Content-Type: application/json', 'Content-Length: 100']
+    socket.write(`POST /v1/publications HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n{"specs"`)
+    // Its end without an answer may come as a reset.
+    socket.on('error', () => undefined)
+    return socket
+  }
+
+  it('does not keep the daemon from ending', async () => {
+    const stop = await listenOn(createApiServer(fakeService(), silent), runDir)
+    const socket = await half()
+    // Answered after that, so the daemon has the half request, too.
+    await connect({ runDir }).status()
+    const closed = once(socket.resume(), 'close')
+    await stop()
+    await closed
+  })
+
+  it('is told so, and hung up on', async () => {
+    cleanup.push(await listenOn(createApiServer(fakeService(), silent, 200), runDir))
+    const answer = await text(await half())
+    expect(answer).toMatch(/^HTTP\/1\.1 408 /)
   })
 })
 

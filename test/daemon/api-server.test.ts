@@ -12,6 +12,8 @@ const serve = (overrides: Partial<Service> = {}) => {
   return { service, app: createApiServer(service, silent) }
 }
 const post = (url: string, payload: unknown) => ({ method: 'POST' as const, url, payload: payload as object })
+const run = (fields: object) =>
+  post('/v1/containers', { command: ['sh'], detach: true, autoRemove: false, ...fields })
 
 describe('routes onto the service', () => {
   it.each([
@@ -81,6 +83,12 @@ describe('refusals', () => {
       { method: 'DELETE' as const, url: '/v1/containers/web?force=maybe' },
       'query.force',
     ],
+    ['a NUL byte in a specification', post('/v1/publications', { specs: ['80', '8\0:80'] }), 'body.specs.1'],
+    ['a NUL byte in a target', post('/v1/publications', { specs: ['80'], to: 'netns:/\0' }), 'body.to'],
+    ['a NUL byte in an argument', run({ command: ['sh', 'a\0b'] }), 'body.command.1'],
+    ['a NUL byte in a variable', run({ env: { A: 'a\0b' } }), 'body.env.A'],
+    ["a NUL byte in a variable's name", run({ env: { 'A\0': 'b' } }), 'body.env.A'],
+    ['a NUL byte in the working directory', run({ cwd: '/\0' }), 'body.cwd'],
     ['no body at all', { method: 'POST' as const, url: '/v1/publications' }, 'body'],
   ])('names %s', async (_, request, field) => {
     const { app, service } = serve()
