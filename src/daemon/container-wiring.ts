@@ -6,12 +6,14 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isLoopback } from '../core/address.ts'
 import type { Kernel } from '../kernel/index.ts'
+import type { Link } from '../kernel/link.ts'
 import { netnsIdentity, netnsPath } from '../kernel/netns.ts'
-import { formatResolvConf, onlyLoopback, type Resolver } from '../kernel/resolv.ts'
+import { formatResolvConf, type Resolver } from '../kernel/resolv.ts'
 import type { Container, Network } from '../model/index.ts'
 import { addressesOf } from './container-addresses.ts'
 import { killInside } from './container-process.ts'
 import type { Logger } from './logging.ts'
+import { resolverOf } from './networks.ts'
 import type { Wiring } from './notes.ts'
 
 export const wiringOf = ({ id, name, endpoints }: Container): Wiring => ({
@@ -26,34 +28,32 @@ const filesOf = (runDir: string, id: string): string => join(runDir, 'containers
 /** The file to bind over /etc/resolv.conf inside. */
 export const resolvConfOf = (runDir: string, id: string): string => join(filesOf(runDir, id), 'resolv.conf')
 
-/** Name servers on loopback can't be reached from inside: there the gateway takes their place (networks.ts). */
 const resolvConf = (resolver: Resolver, network: Network | undefined): string => {
-  const gateway = network?.gateway4 ?? null
-  if (gateway !== null && onlyLoopback(resolver))
-    return formatResolvConf({ ...resolver, nameservers: [gateway] })
-  return formatResolvConf({
-    ...resolver,
-    nameservers: resolver.nameservers.filter(server => !isLoopback(server)),
-  })
+  const standIn = network === undefined ? null : resolverOf(network, resolver)
+  const nameservers =
+    standIn === null ? resolver.nameservers.filter(server => !isLoopback(server)) : [standIn]
+  return formatResolvConf({ ...resolver, nameservers })
 }
 
+/** `links`: those of this host; none of a new container's can be among them. */
 export const wire = async (
   container: Container,
   networks: ReadonlyMap<string, Network>,
   kernel: Kernel,
   runDir: string,
   resolver: Resolver,
+  links: readonly Link[] = [],
 ): Promise<void> => {
   const { id, name, endpoints } = container
-  if ((await netnsIdentity(netnsPath(name))) === null) await kernel.netns.create(name)
+  const fresh = (await netnsIdentity(netnsPath(name))) === null
+  if (fresh) await kernel.netns.create(name)
   mkdirSync(filesOf(runDir, id), { recursive: true, mode: 0o755 })
   writeFileSync(resolvConfOf(runDir, id), resolvConf(resolver, networks.get(endpoints[0]?.network ?? '')))
-  const there = new Map((await kernel.links.list()).map(link => [link.name, link]))
   for (const endpoint of endpoints) {
     const network = networks.get(endpoint.network)
-    const old = there.get(endpoint.hostInterface)
-    if (network === undefined || old?.bridge === network.bridge) continue
-    // Its bridge was taken away: a new pair is wired as the first one was.
+    const old = links.find(link => link.name === endpoint.hostInterface)
+    if (network === undefined || (old?.bridge === network.bridge && !fresh)) continue
+    // Its other end is in a namespace that is gone, or its bridge was taken away: a new pair is wired as the first was.
     if (old !== undefined) await kernel.links.remove(old.name)
     await kernel.links.createVeth({
       name: endpoint.hostInterface,

@@ -222,8 +222,10 @@ export class Containers {
       )
       await this.#clear(wiring)
     }
-    for (const container of [...store.state.containers.values()])
-      await wire(container, store.state.networks, kernel, runDir, resolver).catch(err =>
+    const containers = [...store.state.containers.values()]
+    const links = containers.length === 0 ? [] : await kernel.links.list()
+    for (const container of containers)
+      await wire(container, store.state.networks, kernel, runDir, resolver, links).catch(err =>
         log.error({ err, container: container.name }, 'a container could not be put back on its network'),
       )
     await this.#look()

@@ -15,11 +15,11 @@ export const surroundings = (store: Store, kernelPath: boolean, ipv4Only: Ipv4On
   kernelPath,
 })
 
-export const desiredTable = (store: Store, ipv4Only: Ipv4Only): Desired => {
+export const desiredTable = (store: Store, resolver: Resolver, ipv4Only: Ipv4Only): Desired => {
   const around = surroundings(store, true, ipv4Only)
   return {
     forwards: [...store.state.publications.values()].flatMap(p => routeOf(p, around).forward ?? []),
-    networks: [...store.state.networks.values()].map(bridgeNetOf),
+    networks: [...store.state.networks.values()].map(network => bridgeNetOf(network, resolver)),
     opened: forwardingOf(store).opened,
   }
 }

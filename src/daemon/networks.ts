@@ -35,17 +35,25 @@ export interface NetworkParts {
   readonly log: Logger
 }
 
-export const bridgeNetOf = (network: Network): BridgeNet => ({
-  bridge: network.bridge,
-  subnet4: network.subnet4,
-  subnet6: network.subnet6,
-})
+export const bridgeNetOf = (network: Network, resolver: Resolver): BridgeNet => {
+  const resolver4 = resolverOf(network, resolver)
+  return {
+    bridge: network.bridge,
+    subnet4: network.subnet4,
+    subnet6: network.subnet6,
+    ...(resolver4 === null ? {} : { resolver4 }),
+  }
+}
+
+/** The address that stands in for name servers on loopback, which can't be reached from inside; null without need. */
+export const resolverOf = (network: Network, resolver: Resolver): string | null =>
+  onlyLoopback(resolver) ? network.gateway4 : null
 
 /** Relay services that bring a loopback resolver of this host to a network's gateway address. */
 export const dnsServices = (network: Network, resolver: Resolver): readonly ServiceSpec[] => {
   const [server = '127.0.0.1'] = resolver.nameservers
-  if (network.gateway4 === null || !onlyLoopback(resolver)) return []
-  const address = network.gateway4
+  const address = resolverOf(network, resolver)
+  if (address === null) return []
   return (['udp', 'tcp'] as const).map(protocol => ({
     id: `dns-${protocol}-${network.name}`,
     protocol,
@@ -110,9 +118,10 @@ export class Networks {
     const network = await this.#choose()
     await this.#createBridge(network)
     try {
-      await this.#withForwarding(kernelPath ? [{ op: 'add-network', net: bridgeNetOf(network) }] : [], [
-        { put: 'networks', id: network.name, value: network },
-      ])
+      await this.#withForwarding(
+        kernelPath ? [{ op: 'add-network', net: bridgeNetOf(network, resolver) }] : [],
+        [{ put: 'networks', id: network.name, value: network }],
+      )
     } catch (error) {
       await this.#destroy(network)
       throw error
@@ -136,7 +145,7 @@ export class Networks {
         operations: kernelPath
           ? [
               { op: 'set-opened', before: opened, after: { 4: [], 6: [] } },
-              { op: 'remove-network', net: bridgeNetOf(network) },
+              { op: 'remove-network', net: bridgeNetOf(network, resolver) },
             ]
           : [],
         changes: [{ delete: 'networks', id: network.name }, dropForwarding()],

@@ -19,7 +19,7 @@ export const restore = async (parts: Parts): Promise<void> => {
     ipv4Only.set(p.id, only)
   await removeStrayLinks(parts)
   await networks.restore()
-  if (noKernelPath === null) await table.align(desiredTable(store, ipv4Only))
+  if (noKernelPath === null) await table.align(desiredTable(store, resolver, ipv4Only))
   await relay.started
   await relay.align(desiredServices(store, noKernelPath === null, resolver, ipv4Only))
   await containers.restore()

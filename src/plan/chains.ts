@@ -146,6 +146,14 @@ export const CHAINS: readonly Chain[] = [
         is(key(4, 'd').addr, '@loopback4'),
         DROP,
       ),
+      // Carried there from the host's loopback for containers alone.
+      rule(
+        'outside to resolver',
+        isNot(IN, 'lo'),
+        isNot(IN, '@bridges'),
+        is(key(4, 'd').addr, '@resolvers4'),
+        DROP,
+      ),
       // The gateway's own address is the host's, not a container's: left to the host's firewall.
       ...FAMILIES.map(family =>
         rule(

@@ -59,11 +59,17 @@ const subnetElements = (family: Family, subnet: Json, bridge: string): readonly 
   { set: `home${family}`, key: concat(subnet, bridge) },
 ]
 
-export const ofNetwork = ({ bridge, subnet4, subnet6 }: BridgeNet): readonly Element[] => [
+const resolverElements = (address: string): readonly Element[] =>
+  [NUMBER.tcp, NUMBER.udp].map(protocol => ({ set: 'resolvers4', key: concat(address, protocol, DNS) }))
+
+const DNS = 53
+
+export const ofNetwork = ({ bridge, subnet4, subnet6, resolver4 }: BridgeNet): readonly Element[] => [
   { set: 'bridges', key: bridge },
   { set: 'same_bridge', key: concat(bridge, bridge) },
   ...(subnet4 === null ? [] : subnetElements(4, block(subnet4), bridge)),
   ...(subnet6 === null ? [] : subnetElements(6, block(subnet6), bridge)),
+  ...(resolver4 === undefined ? [] : resolverElements(resolver4)),
 ]
 
 export const ofOpened = (opened: Opened): readonly Element[] =>

@@ -30,6 +30,8 @@ export interface BridgeNet {
   readonly bridge: string
   readonly subnet4: string | null
   readonly subnet6: string | null
+  /** Where containers reach a resolver that listens on this host's loopback (port 53), and nobody else does. */
+  readonly resolver4?: string
 }
 
 /** Interfaces that forward a family only because we turned it on; bridges of ours may be among them. */

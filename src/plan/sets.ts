@@ -29,6 +29,7 @@ type PerFamily =
 export type SetName =
   | `${PerFamily}${Family}`
   | 'loopback4'
+  | 'resolvers4'
   | `nets${Family}`
   | `home${Family}`
   | 'bridges'
@@ -79,6 +80,7 @@ export const SETS: Readonly<Record<SetName, SetShape>> = {
   home4: { key: ['ipv4_addr', 'ifname'], interval: true },
   home6: { key: ['ipv6_addr', 'ifname'], interval: true },
   loopback4: { key: ['ipv4_addr', 'inet_proto', 'inet_service'], interval: true },
+  resolvers4: { key: ['ipv4_addr', 'inet_proto', 'inet_service'] },
   ...perFamily(4),
   ...perFamily(6),
 }

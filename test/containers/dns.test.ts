@@ -108,6 +108,9 @@ test('a name server on the loopback of the host answers at the gateway, after a 
   expect(await resolvConfOf(portctl, name)).toBe(`nameserver ${gateway}\noptions edns0 trust-ad\n`)
   const resolved = () => portctl.run(['exec', name, '--', process.execPath, '-e', RESOLVE])
   expect(await resolved()).toMatchObject({ exitCode: 0, stdout: '192.0.2.20 192.0.2.20\n' })
+  const guard = () => lab().sh(host, 'nft', '-a', 'list', 'set', 'inet', 'portctl', 'resolvers4')
+  const before = await guard()
+  expect(before).toContain(`${gateway} . udp . 53`)
   // The daemon away: the relay goes on.
   await portctl.stop('SIGKILL')
   expect(await lab().exec(name, process.execPath, ['-e', RESOLVE, gateway])).toMatchObject({
@@ -115,9 +118,16 @@ test('a name server on the loopback of the host answers at the gateway, after a 
   })
   await portctl.start()
   expect(await resolved()).toMatchObject({ exitCode: 0, stdout: '192.0.2.20 192.0.2.20\n' })
+  // Found as it was: not made anew, which would show in the handle.
+  expect(await guard()).toBe(before)
   // In the foreground as well.
   const foreground = await portctl.run(['run', '--rm', '--', process.execPath, '-e', RESOLVE])
   expect(foreground.stdout).toBe('192.0.2.20 192.0.2.20\n')
   expect(await portctl.json('ls')).toEqual([])
+  // Containers only: not a machine that sends packets for the gateway's address this way.
+  await lab().forgeRoute(lab().lan, `${gateway}/32`)
+  await expect(call(lab(), lab().lan, gateway, 53)).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+  const { stdout } = await lab().exec(lab().lan, process.execPath, ['-e', RESOLVE, gateway])
+  expect(stdout).not.toContain('192.0.2.20')
   expect(await portctl.stop()).toBe(0)
 })

@@ -180,6 +180,7 @@ test('run: the daemon killed, the command goes on and its status is passed on', 
     ...['run', '--name', name, '--', 'sh', '-c', 'echo ready; read line; exit $line'],
   )
   await says('ready')
+  await running(name)
   await portctl.stop('SIGKILL')
   await portctl.start()
   child.stdin.end('8\n')

@@ -53,7 +53,7 @@ const forwards: fc.Arbitrary<readonly Forward[]> = fc
 
 const NETWORKS: readonly BridgeNet[] = [
   { bridge: 'portctl0', subnet4: '172.18.0.0/16', subnet6: 'fd00::/64' },
-  { bridge: 'portctl0', subnet4: '172.19.0.0/16', subnet6: null },
+  { bridge: 'portctl0', subnet4: '172.19.0.0/16', subnet6: null, resolver4: '172.19.0.1' },
   { bridge: 'br-other', subnet4: null, subnet6: 'fd01::/64' },
 ]
 const networks = fc.uniqueArray(fc.constantFrom(...NETWORKS), { selector: net => net.bridge })

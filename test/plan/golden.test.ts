@@ -12,7 +12,7 @@ const TO = { 4: '172.18.0.2', 6: 'fd00::2' }
 
 /** One publication of every kind. */
 const EXAMPLE: Desired = {
-  networks: [{ bridge: 'portctl0', subnet4: '172.18.0.0/16', subnet6: 'fd00::/64' }],
+  networks: [{ bridge: 'portctl0', subnet4: '172.18.0.0/16', subnet6: 'fd00::/64', resolver4: '172.18.0.1' }],
   opened: { 4: ['eth0'], 6: [] },
   forwards: [
     {
