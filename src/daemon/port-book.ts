@@ -28,7 +28,7 @@ export interface Conflict {
   readonly port: number
 }
 
-const addressesMeet = (a: string, b: string) =>
+export const addressesMeet = (a: string, b: string) =>
   isV6(a) === isV6(b) && (a === b || isWildcard(a) || isWildcard(b))
 
 const between = (holder: Claim, wanted: Claim): Conflict | undefined => {

@@ -1,9 +1,9 @@
 /**
  * Publishing and taking back.
  *
- * A publish is all or nothing over its specifications: every draft claims its ports in the book, one transaction
- * makes them all, and a port that turns out to be held by somebody else either moves its draft to the next
- * candidate (ranges, ephemeral ports) or fails the request with the owner's name.
+ * A publish is all or nothing over its specifications: every draft claims its ports in the book, those with the least
+ * choice first; one transaction makes them all, and a port that turns out to be held by somebody else either moves its
+ * draft to the next candidate (ranges, ephemeral ports) or fails the request with the owner's name.
  */
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
@@ -15,7 +15,7 @@ import type { Publication, Target, Via } from '../model/index.ts'
 import type { Committer, FlowTuple, Transaction } from './committer.ts'
 import type { Ipv4Only } from './ipv4-only.ts'
 import type { Claim, Conflict, PortBook } from './port-book.ts'
-import { candidates, type Draft, draftsOf, type EphemeralPorts } from './request.ts'
+import { candidates, type Draft, draftsOf, type EphemeralPorts, inClaimOrder } from './request.ts'
 import { type Route, routeOf, type Surroundings } from './route.ts'
 
 export interface PublisherParts {
@@ -47,6 +47,14 @@ interface Attempt {
   claim: Claim
 }
 
+/** Of a request, as far as they have come. */
+type Attempts = Map<Draft, Attempt>
+
+/** A claim, or what held the last candidate: nothing, if there was none. */
+type Outcome =
+  | { readonly claim: Claim }
+  | { readonly claim?: undefined; readonly conflict: Conflict | undefined }
+
 export const newId = (): string => randomBytes(6).toString('hex')
 
 export class Publisher {
@@ -58,18 +66,21 @@ export class Publisher {
     this.#parts = parts
   }
 
-  /** @throws `spec-invalid`, `port-taken`, `no-free-port`, `target-loop`, `via-unavailable`, and what the relay and nft report. */
+  /** In the order asked for. @throws `spec-invalid`, `port-taken`, `port-twice`, `no-free-port`, `target-loop`, `via-unavailable`, and what the relay and nft report. */
   async publish(request: Publish): Promise<readonly Publication[]> {
     const { book, committer, ephemeral, families, ipv4Only } = this.#parts
     const name = request.name === null ? null : this.#takeName(request.name)
-    const attempts: Attempt[] = []
+    const attempts: Attempts = new Map()
     try {
-      for (const draft of draftsOf(request.specs, families)) {
+      const drafts = draftsOf(request.specs, families)
+      for (const draft of inClaimOrder(drafts)) {
         const next = { id: newId(), draft, ports: candidates(draft, ephemeral) }
-        attempts.push({ ...next, claim: this.#claim(next) })
+        const outcome = this.#claim(next)
+        if (outcome.claim === undefined) throw this.#exhausted(draft, this.#taken(attempts, outcome.conflict))
+        attempts.set(draft, { ...next, claim: outcome.claim })
       }
       for (;;) {
-        const publications = attempts.map(attempt => toPublication(attempt, request, name))
+        const publications = drafts.map(draft => toPublication(attempts.get(draft) as Attempt, request, name))
         await this.#look(publications)
         try {
           await committer.submit(() => this.#additions(publications))
@@ -79,7 +90,7 @@ export class Publisher {
         }
       }
     } catch (error) {
-      for (const { id } of attempts) {
+      for (const { id } of attempts.values()) {
         book.release(id)
         ipv4Only.set(id, false)
       }
@@ -172,8 +183,8 @@ export class Publisher {
     return route
   }
 
-  /** Claims the next candidate that no publication of ours holds. @param last what the one before ran into */
-  #claim({ id, draft, ports }: Omit<Attempt, 'claim'>, last?: PortctlError): Claim {
+  /** Claims the next candidate that no publication of ours holds. */
+  #claim({ id, draft, ports }: Omit<Attempt, 'claim'>): Outcome {
     let conflict: Conflict | undefined
     // Not for…of: leaving such a loop ends the generator, which is to go on where it was after a bind conflict.
     for (let next = ports.next(); !next.done; next = ports.next()) {
@@ -181,10 +192,10 @@ export class Publisher {
       conflict = this.#parts.book.conflict(claim)
       if (conflict === undefined) {
         this.#parts.book.claim(claim)
-        return claim
+        return { claim }
       }
     }
-    throw this.#exhausted(draft, conflict === undefined ? last : this.#taken(draft, conflict))
+    return { conflict }
   }
 
   /** No candidate is left; `last`: what stood in the way of the last one. */
@@ -195,7 +206,12 @@ export class Publisher {
     return PortctlError.of('no-free-port', { ports, protocol, why }, { cause: last })
   }
 
-  #taken({ protocol }: Draft, { holder, address, port }: Conflict): PortctlError {
+  #taken(attempts: Attempts, conflict: Conflict | undefined): PortctlError | undefined {
+    if (conflict === undefined) return undefined
+    const { holder, address, port } = conflict
+    const { protocol } = holder
+    if ([...attempts.values()].some(({ id }) => id === holder.id))
+      return PortctlError.of('port-twice', { address, port, protocol })
     const held = this.#parts.publications().get(holder.id)
     const container = held && routeOf(held, this.#parts.surroundings()).container
     const owner = `publication ${holder.id}${container ? ` of container ${container.name}` : ''}`
@@ -203,25 +219,28 @@ export class Publisher {
   }
 
   /** After a bind conflict: the draft that ran into it takes its next candidate, or the request fails with the owner's name. */
-  async #moveOn(attempts: Attempt[], error: PortctlError): Promise<void> {
+  async #moveOn(attempts: Attempts, error: PortctlError): Promise<void> {
     if (error.code !== 'port-taken') throw error
     const { address, port, protocol } = error.details as { address: string; port: number; protocol: string }
-    const attempt = attempts.find(
+    const attempt = [...attempts.values()].find(
       ({ claim }) =>
         claim.protocol === protocol &&
         claim.addresses.includes(address) &&
         claim.ports.first <= port &&
         port <= claim.ports.last,
     )
-    const owner = await this.#parts.ownerOf(protocol, address, port)
-    const named = PortctlError.of(
-      'port-taken',
-      { address, port, protocol, ...(owner === undefined ? {} : { owner }) },
-      { cause: error },
-    )
-    if (attempt === undefined) throw named
+    // To find the owner, every process's descriptors are read: not for each candidate that is passed over.
+    const named = async () => {
+      const owner = await this.#parts.ownerOf(protocol, address, port)
+      const details = { address, port, protocol, ...(owner === undefined ? {} : { owner }) }
+      return PortctlError.of('port-taken', details, { cause: error })
+    }
+    if (attempt === undefined) throw await named()
     this.#parts.book.release(attempt.id)
-    attempt.claim = this.#claim(attempt, named)
+    const outcome = this.#claim(attempt)
+    if (outcome.claim === undefined)
+      throw this.#exhausted(attempt.draft, this.#taken(attempts, outcome.conflict) ?? (await named()))
+    attempt.claim = outcome.claim
   }
 }
 

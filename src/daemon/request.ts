@@ -1,10 +1,12 @@
 /**
  * What a publish request asks for, before any port is chosen: specifications that differ only in the host
  * address become one draft (docker's rule: they get one host port), and a draft knows the host ports it would
- * take, in the order in which to try them. Pure.
+ * take, in the order in which to try them. Specifications whose addresses meet stay apart: one is asked for twice,
+ * which for a given port can't be had, and for one to be picked means two. Pure.
  */
 import { type Address, type PortRange, type Protocol, wildcard } from '../core/address.ts'
 import { type PublishSpec, parsePublishSpec } from '../core/spec.ts'
+import { addressesMeet } from './port-book.ts'
 
 export interface Draft {
   readonly hostIps: readonly Address[]
@@ -29,24 +31,31 @@ const single = (spec: PublishSpec): PublishSpec[] => {
 
 /** @param families wildcards that "every local address" stands for; IPv6 is left out where the host has none. */
 export const draftsOf = (specs: readonly string[], families: readonly (4 | 6)[]): Draft[] => {
-  const groups = new Map<string, { spec: PublishSpec; hostIps: Set<Address> }>()
+  const drafts: Draft[] = []
+  const alike = new Map<string, { readonly hostIps: Address[] }[]>()
   for (const spec of specs.map(parsePublishSpec).flatMap(single)) {
     const addresses = spec.hostIp === null ? families.map(wildcard) : [spec.hostIp]
-    const group = groups.get(key(spec))
-    if (group === undefined) groups.set(key(spec), { spec, hostIps: new Set(addresses) })
-    else for (const address of addresses) group.hostIps.add(address)
+    const others = alike.get(key(spec)) ?? []
+    const other = others.find(({ hostIps }) => !hostIps.some(a => addresses.some(b => addressesMeet(a, b))))
+    if (other !== undefined) {
+      other.hostIps.push(...addresses)
+      continue
+    }
+    const { protocol, targetPorts, pick, hostPorts } = spec
+    const draft = { hostIps: addresses, protocol, targetPorts, pick, hostPorts }
+    drafts.push(draft)
+    alike.set(key(spec), [...others, draft])
   }
-  return [...groups.values()].map(({ spec, hostIps }) => ({
-    // A wildcard swallows the addresses of its family.
-    hostIps: [...hostIps].filter(
-      ip => ip === wildcard(4) || ip === wildcard(6) || !hostIps.has(wildcard(ip.includes(':') ? 6 : 4)),
-    ),
-    protocol: spec.protocol,
-    targetPorts: spec.targetPorts,
-    pick: spec.pick,
-    hostPorts: spec.hostPorts,
-  }))
+  return drafts
 }
+
+/** Given ports come first, those from any port last: a draft takes none that another could not do without. */
+export const inClaimOrder = (drafts: readonly Draft[]): readonly Draft[] =>
+  drafts.toSorted((a, b) => latitude(a) - latitude(b))
+
+/** Of ranges the one that ends first goes first: as each takes its lowest free port, all get one if there is any way. */
+const latitude = ({ pick, hostPorts }: Draft): number =>
+  pick === 'one-to-one' ? 0 : (hostPorts?.last ?? Number.MAX_SAFE_INTEGER)
 
 /** The ports of ip_local_port_range that may be given out, next-fit: a freed port is not reused until the cursor wraps. */
 export interface EphemeralPorts {

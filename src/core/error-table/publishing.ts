@@ -13,6 +13,13 @@ export const PUBLISHING_ERRORS = {
     text: p =>
       `${endpoint(p.address, p.port)}/${p.protocol} is already in use${p.owner === undefined ? '' : ` by ${p.owner}`}`,
   }),
+  'port-twice': row<{ address: string; port: number; protocol: string }>({
+    exit: 2,
+    http: 422,
+    meaning:
+      'Two specifications of one command ask for the same host port, be they equal or one for an address that the other covers.',
+    text: p => `${endpoint(p.address, p.port)}/${p.protocol} is used twice in this command`,
+  }),
   'no-free-port': row<{ ports: string; protocol: string; why: string }>({
     exit: 1,
     http: 409,
