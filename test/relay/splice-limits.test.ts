@@ -1,7 +1,7 @@
 /** What only the splice engine has to take care of: descriptors, source ports, urgent data. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import koffi from 'koffi'
 import { describe, expect, it } from 'vitest'
 import { loadLibc, RLIMIT_NOFILE } from '../../src/kernel/libc/index.ts'
@@ -86,6 +86,18 @@ describe('splice: annexes', () => {
   })
 })
 
+/** Descriptors that are sockets. */
+const sockets = (): readonly number[] =>
+  readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter(fd => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:')
+      } catch {
+        return false
+      }
+    })
+
 /** The soft limit under which so many more files can be opened: descriptors fill gaps first. */
 const limitThatLeaves = (room: number): number => {
   const used = new Set(readdirSync('/proc/self/fd').map(Number))
@@ -161,6 +173,31 @@ describe('splice: no descriptor left', () => {
     }
     // No client was turned away: each got its echo in the end.
     await expect.poll(crowd.heard, { timeout: 5000 }).toBe('.'.repeat(40))
+  })
+})
+
+describe('splice: descriptors kept back for control', () => {
+  const OPEN_FILES = 256
+  const bed = tcpBed(() => createSpliceEngine({ workerFile, openFiles: OPEN_FILES }))
+
+  it('are not for flows: the oldest makes room', async () => {
+    const server = await Peer.bind(LOCAL, 0, { echo: true })
+    bed.cleanup(() => server.close())
+    const { id, port } = await bed.open({ address: LOCAL }, server.port, { protocol: 'udp' })
+    const program = `
+      const { createSocket } = require('node:dgram')
+      let answers = 0
+      const next = () => {
+        if (answers++ === 400) return console.log('done')
+        const socket = createSocket('udp4')
+        socket.once('message', next).send('x', ${port}, '${LOCAL}')
+      }
+      next()`
+    const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    bed.cleanup(() => child.kill('SIGKILL'))
+    await once(child.stdout, 'data')
+    expect(await bed.counters(id)).toMatchObject({ total: 400 })
+    expect(Math.max(...sockets())).toBeLessThan(OPEN_FILES - 32)
   })
 })
 

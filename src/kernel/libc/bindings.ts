@@ -41,6 +41,8 @@ const PROTOTYPES = {
   eventfd: ['int', ['uint', 'int']],
   setns: ['int', ['int', 'int']],
   unshare: ['int', ['int']],
+  // Returns the errno itself.
+  pthread_sigmask: ['int', ['int', 'uintptr_t', 'uintptr_t']],
   prlimit: ['int', ['int', 'int', 'uintptr_t', 'uintptr_t']],
   inet_pton: ['int', ['int', 'str', 'uintptr_t']],
   inet_ntop: ['str', ['int', 'uintptr_t', 'uintptr_t', 'uint']],

@@ -78,9 +78,12 @@ export const EPOLLRDHUP = 0x2000
 export const EPOLLEXCLUSIVE = 0x1000_0000
 export const EPOLLET = 0x8000_0000
 
-// sys/eventfd.h, linux/sched.h, sys/resource.h
+// sys/eventfd.h, signal.h, linux/sched.h, sys/resource.h
 export const EFD_NONBLOCK = 0o4000
 export const EFD_CLOEXEC = 0o2000000
+export const SIG_BLOCK = 0
+/** sigset_t, as glibc has it; musl's and the kernel's are not larger. */
+export const SIGSET_SIZE = 128
 export const CLONE_FILES = 0x400
 export const CLONE_NEWNET = 0x4000_0000
 export const RLIMIT_NOFILE = 7

@@ -10,7 +10,14 @@
  */
 import { readdirSync, readlinkSync } from 'node:fs'
 import { PortctlError } from '../../core/errors.ts'
-import { CLONE_FILES, errnoName, type Libc, RLIMIT_NOFILE } from '../../kernel/libc/index.ts'
+import {
+  CLONE_FILES,
+  errnoName,
+  type Libc,
+  RLIMIT_NOFILE,
+  SIG_BLOCK,
+  SIGSET_SIZE,
+} from '../../kernel/libc/index.ts'
 
 const RESERVED = 64
 
@@ -46,9 +53,13 @@ export const raiseOpenFilesLimit = (libc: Libc, most: number): number => {
  * the main thread's sockets open after the main thread has closed them, except:
  *   - anonymous inodes (epoll, eventfd): this thread's and the main thread's event loops wake each other through them;
  *   - stdin, stdout and stderr, whose numbers nothing else must get.
- * From here on, numbers of the main thread mean nothing to this one, nor the reverse.
+ * From here on, numbers of the main thread mean nothing to this one, nor the reverse. Signals are kept away, because
+ * libuv's handler runs on any thread and writes to a pipe of the main thread's, by its number.
  */
 export const takeOwnDescriptors = (libc: Libc): void => {
+  const everySignal = libc.pin(SIGSET_SIZE)
+  everySignal.bytes.fill(0xff)
+  libc.pthread_sigmask(SIG_BLOCK, everySignal.address, 0)
   if (libc.unshare(CLONE_FILES) < 0)
     throw PortctlError.of('syscall-failed', {
       call: 'unshare',

@@ -67,6 +67,7 @@ class UdpRelay implements ProtocolHandler {
   readonly #loop: Loop
   readonly #counters: Float64Array
   readonly #active: Int32Array
+  readonly #ceiling: number
   readonly #sockets: UdpSockets
   readonly #flows: FlowTable
   readonly #guard: LoopGuard
@@ -84,7 +85,8 @@ class UdpRelay implements ProtocolHandler {
   #answering = NONE
   #batch = FIRST_BATCH
 
-  constructor({ libc, loop, counters, active }: Context) {
+  constructor({ libc, loop, counters, active, ceiling }: Context) {
+    this.#ceiling = ceiling
     this.#libc = libc
     this.#loop = loop
     this.#counters = counters
@@ -227,9 +229,10 @@ class UdpRelay implements ProtocolHandler {
     if (flows.size >= service.spec.limits.maxConnections) this.#makeRoom(carried)
     const port = targetPort(service.spec, this.#index[listener] as number)
     let fd = this.#socket(carried, port, false)
-    // EAGAIN: all of ip_local_port_range is taken.
-    if (fd < 0 && [EMFILE, ENFILE, EAGAIN].includes(this.#libc.errno()) && this.#makeRoom(carried))
+    if (this.#isShort(fd) && this.#makeRoom(carried)) {
+      if (fd >= 0) this.#loop.close(fd)
       fd = this.#socket(carried, port, false)
+    }
     if (fd < 0) return NONE
     this.#guard.connected(fd, port, hops)
     const flow = this.#flows.add(flows, fd, this.#loop.now)
@@ -241,6 +244,11 @@ class UdpRelay implements ProtocolHandler {
     if (!this.#loop.wheel.has(timed))
       this.#loop.wheel.set(timed, this.#loop.now, service.spec.limits.flowTimeout)
     return flow
+  }
+
+  /** Whether there was no descriptor for a flow's socket, or one that control needs, or no source port (EAGAIN). */
+  #isShort(fd: number): boolean {
+    return fd < 0 ? [EMFILE, ENFILE, EAGAIN].includes(this.#libc.errno()) : fd >= this.#ceiling
   }
 
   /** A registered socket to the service's target; −1 with errno set. */
