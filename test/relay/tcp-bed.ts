@@ -15,9 +15,9 @@ import { enterNamespace } from './udp-peers.ts'
 export const LOCAL = '127.0.0.1'
 export const LOCAL6 = '::1'
 
-export type SpecRest = Partial<Omit<ServiceSpec, 'limits'>> & { readonly limits?: Partial<Limits> }
+type SpecRest = Partial<Omit<ServiceSpec, 'limits'>> & { readonly limits?: Partial<Limits> }
 
-export interface Pair {
+interface Pair {
   readonly client: TcpPeer
   readonly backend: TcpPeer
   readonly id: string

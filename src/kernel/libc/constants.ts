@@ -13,23 +13,14 @@ export const SOCK_CLOEXEC = 0o2000000
 export const SOL_SOCKET = 1
 export const SO_REUSEADDR = 2
 export const SO_ERROR = 4
-export const SO_SNDBUF = 7
 export const SO_RCVBUF = 8
 export const SO_KEEPALIVE = 9
 export const SO_OOBINLINE = 10
 export const SO_LINGER = 13
-export const SO_REUSEPORT = 15
 export const SO_RCVBUFFORCE = 33
-export const MSG_PEEK = 0x2
-export const MSG_CTRUNC = 0x8
-export const MSG_TRUNC = 0x20
 export const MSG_DONTWAIT = 0x40
-export const MSG_ERRQUEUE = 0x2000
 export const MSG_NOSIGNAL = 0x4000
-export const MSG_WAITFORONE = 0x10000
-export const SHUT_RD = 0
 export const SHUT_WR = 1
-export const SHUT_RDWR = 2
 
 // netinet/in.h, linux/in.h, linux/in6.h
 export const IPPROTO_IP = 0
@@ -37,17 +28,12 @@ export const IPPROTO_TCP = 6
 export const IPPROTO_UDP = 17
 export const IPPROTO_IPV6 = 41
 export const IP_PKTINFO = 8
-export const IP_RECVERR = 11
-export const IP_FREEBIND = 15
-export const IP_BIND_ADDRESS_NO_PORT = 24
-export const IPV6_RECVERR = 25
 export const IPV6_V6ONLY = 26
 export const IPV6_RECVPKTINFO = 49
 export const IPV6_PKTINFO = 50
 
 // netinet/tcp.h, netinet/udp.h
 export const TCP_NODELAY = 1
-export const TCP_USER_TIMEOUT = 18
 export const UDP_SEGMENT = 103
 export const UDP_GRO = 104
 
@@ -55,12 +41,9 @@ export const UDP_GRO = 104
 export const O_RDONLY = 0
 export const O_NONBLOCK = 0o4000
 export const O_CLOEXEC = 0o2000000
-export const F_GETFL = 3
-export const F_SETFL = 4
 export const F_SETPIPE_SZ = 1031
 export const SPLICE_F_MOVE = 1
 export const SPLICE_F_NONBLOCK = 2
-export const SPLICE_F_MORE = 4
 
 // sys/epoll.h. The struct is packed on x86-64 only: u32 events at 0, u64 data at 4 (elsewhere at 8).
 export const EPOLL_EVENT_SIZE = process.arch === 'x64' ? 12 : 16
@@ -68,7 +51,6 @@ export const EPOLL_DATA_OFFSET = process.arch === 'x64' ? 4 : 8
 export const EPOLL_CLOEXEC = 0o2000000
 export const EPOLL_CTL_ADD = 1
 export const EPOLL_CTL_DEL = 2
-export const EPOLL_CTL_MOD = 3
 export const EPOLLIN = 0x1
 export const EPOLLPRI = 0x2
 export const EPOLLOUT = 0x4

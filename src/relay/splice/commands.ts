@@ -10,7 +10,7 @@ import type { ErrorBody } from '../../core/errors.ts'
 import type { RelayTarget, ServiceSpec } from '../engine.ts'
 import type { SharedCounters } from './services.ts'
 
-export interface OpenedService {
+interface OpenedService {
   readonly slot: number
   readonly spec: ServiceSpec
   /** Made by the main thread, on shared memory; null: an annex makes its own. */
