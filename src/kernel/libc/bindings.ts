@@ -17,6 +17,7 @@ const PROTOTYPES = {
   listen: ['int', ['int', 'int']],
   accept4: ['int', ['int', 'uintptr_t', 'uintptr_t', 'int']],
   connect: ['int', ['int', 'uintptr_t', 'uint']],
+  getpeername: ['int', ['int', 'uintptr_t', 'uintptr_t']],
   getsockname: ['int', ['int', 'uintptr_t', 'uintptr_t']],
   setsockopt: ['int', ['int', 'int', 'int', 'uintptr_t', 'uint']],
   getsockopt: ['int', ['int', 'int', 'int', 'uintptr_t', 'uintptr_t']],

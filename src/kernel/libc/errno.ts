@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 
 export const {
   EPERM,
+  ENOENT,
   EINTR,
   EBADF,
   EAGAIN,
