@@ -112,7 +112,9 @@ const unpublishRequest = describes<UnpublishRequest>()(
 
 const holdRequest = describes<HoldRequest>()(z.strictObject({ ids: z.array(text).min(1) }))
 
-const unpublishResponse = describes<UnpublishResponse>()(z.object({ publications: z.array(publication) }))
+const unpublishResponse = describes<UnpublishResponse>()(
+  z.object({ publications: z.array(publication.omit({ connections: true, bytes: true })) }),
+)
 
 const runRequest = describes<RunRequest>()(
   z.strictObject({

@@ -98,8 +98,11 @@ export interface HoldRequest {
   readonly ids: readonly string[]
 }
 
+/** Without counters: reading them costs as much as there are publications, and taking one back must not. */
+export type TakenBack = Omit<PublicationView, 'connections' | 'bytes'>
+
 export interface UnpublishResponse {
-  readonly publications: readonly PublicationView[]
+  readonly publications: readonly TakenBack[]
 }
 
 /** POST /v1/containers */

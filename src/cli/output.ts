@@ -1,5 +1,5 @@
 /** How what the daemon answers is shown to people: lines, tables, sizes. */
-import type { PublicationView } from '../api/views.ts'
+import type { TakenBack } from '../api/views.ts'
 import { bracketed, formatPorts, formatSocketAddress } from '../core/socket-address.ts'
 
 /** Rows under a heading, columns aligned two spaces apart; nothing trails the last one. */
@@ -18,18 +18,18 @@ export const table = (
 }
 
 /** `0.0.0.0:8080, [::]:8080` */
-export const hostSide = (p: PublicationView): string =>
+export const hostSide = (p: TakenBack): string =>
   p.hostIps.map(ip => formatSocketAddress(ip, { first: p.hostPort, last: p.hostPortEnd })).join(', ')
 
 /** `web 172.18.0.2:80/tcp`; without the name when the target is no container of ours. */
-export const targetSide = (p: PublicationView): string => {
+export const targetSide = (p: TakenBack): string => {
   const place = /^(pid|netns):|^\[/.test(p.target) ? p.target : bracketed(p.target)
   const ports = formatPorts({ first: p.targetPort, last: p.targetPortEnd })
   return `${p.container === null ? '' : `${p.container} `}${place}:${ports}/${p.protocol}`
 }
 
 /** `0.0.0.0:8080, [::]:8080 -> web 172.18.0.2:80/tcp via kernel [3f9c1a2b4d5e]` */
-export const publicationLine = (p: PublicationView): string =>
+export const publicationLine = (p: TakenBack): string =>
   `${hostSide(p)} -> ${targetSide(p)} via ${p.via} [${p.name === null ? '' : `${p.name} `}${p.id}]`
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const

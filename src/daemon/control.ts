@@ -135,7 +135,7 @@ export class Control implements Service {
     const found =
       request.all === true ? [...all.values()] : (request.refs ?? []).flatMap(ref => find(ref, all))
     const publications = [...new Set(found)]
-    const views = this.#uncounted(publications)
+    const views = this.#uncounted(publications).map(({ connections: _, bytes: __, ...rest }) => rest)
     await publisher.unpublish(publications)
     return { publications: views }
   }

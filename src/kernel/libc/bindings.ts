@@ -25,6 +25,7 @@ const PROTOTYPES = {
   close: ['int', ['int']],
   recv: ['intptr_t', ['int', 'uintptr_t', 'size_t', 'int']],
   send: ['intptr_t', ['int', 'uintptr_t', 'size_t', 'int']],
+  recvmsg: ['intptr_t', ['int', 'uintptr_t', 'int']],
   sendmsg: ['intptr_t', ['int', 'uintptr_t', 'int']],
   recvmmsg: ['int', ['int', 'uintptr_t', 'uint', 'int', 'uintptr_t']],
   sendmmsg: ['int', ['int', 'uintptr_t', 'uint', 'int']],
