@@ -40,7 +40,7 @@ export interface TcpBed {
   echo(address?: string, port?: number): Promise<TcpBackend>
   dial(port: number, address?: string, localPort?: number): Promise<TcpPeer>
   /** How a client ends that sends nothing and is not served. */
-  turnedAway(port: number): Promise<End>
+  turnedAway(port: number, address?: string): Promise<End>
   /** A client and a backend with the relay between them. */
   pair(limits?: Partial<Limits>): Promise<Pair>
 }
@@ -107,8 +107,8 @@ export const tcpBed = (factory: () => Engine | Promise<Engine>): TcpBed => {
       bed.cleanup(() => peer.socket.destroy())
       return peer
     },
-    turnedAway(port) {
-      const peer = TcpPeer.start(LOCAL, port)
+    turnedAway(port, address = LOCAL) {
+      const peer = TcpPeer.start(address, port)
       bed.cleanup(() => peer.socket.destroy())
       return peer.end()
     },

@@ -2,6 +2,7 @@
 import { createSocket, type RemoteInfo, type SocketOptions, type Socket as UdpSocket } from 'node:dgram'
 import { connect, type Socket } from 'node:net'
 import type { RelayTarget } from '../engine.ts'
+import { isOwnNamespace } from '../loops.ts'
 import type { Agents, Cancel, Dialled } from './agents.ts'
 
 /** Reports once, with a connected socket that nothing was read from; not at all after it was cancelled. */
@@ -11,12 +12,21 @@ export type DialTcp = (
   /** Milliseconds for everything: the start of an agent, the alternative address. */
   timeout: number,
   report: (outcome: Dialled<Socket>) => void,
+  /** connect(2) was called in this network: the socket has its address, and nobody can have accepted it yet. */
+  connecting: (socket: Socket) => void,
 ) => Cancel
 
-const connectHere = (host: string, port: number, report: (outcome: Dialled<Socket>) => void): Cancel => {
+const connectHere = (
+  host: string,
+  port: number,
+  report: (outcome: Dialled<Socket>) => void,
+  connecting: (socket: Socket) => void,
+): Cancel => {
   const socket = connect({ host, port, noDelay: true, keepAlive: true, allowHalfOpen: true })
   const failed = (error: NodeJS.ErrnoException): void => report({ errno: error.code ?? error.message })
   socket.pause()
+  // For a literal, Node calls connect(2) in the tick it has queued just now; events of other sockets come after all ticks.
+  process.nextTick(connecting, socket)
   socket.once('error', failed)
   socket.once('connect', () => {
     socket.removeListener('error', failed)
@@ -31,7 +41,7 @@ const connectHere = (host: string, port: number, report: (outcome: Dialled<Socke
 
 export const dialTcp =
   (agents: Agents): DialTcp =>
-  (target, port, timeout, report) => {
+  (target, port, timeout, report, connecting) => {
     let cancel: Cancel = () => undefined
     const timer = setTimeout(() => {
       cancel()
@@ -49,8 +59,8 @@ export const dialTcp =
         report(outcome)
       }
       cancel =
-        target.netns === undefined
-          ? connectHere(address, port, tried)
+        target.netns === undefined || isOwnNamespace(target.netns)
+          ? connectHere(address, port, tried, connecting)
           : agents.connect(target.netns, address, port, tried)
     }
     attempt(target.address, target.alternative)

@@ -23,6 +23,7 @@ import { dialTcp, dialUdp } from './dial.ts'
 import { LocalAddresses } from './local-addresses.ts'
 import { Descriptors, type Service } from './service.ts'
 import { openTcpService } from './tcp.ts'
+import { TcpLoopGuard } from './tcp-loops.ts'
 import { openUdpService } from './udp.ts'
 import { LoopGuard } from './udp-loops.ts'
 
@@ -37,12 +38,13 @@ export const createNodeEngine = ({ program }: NodeEngineOptions): Engine => {
   const descriptors = new Descriptors()
   const locals = new LocalAddresses()
   const loops = new LoopGuard()
+  const tcpLoops = new TcpLoopGuard()
   const tcp = dialTcp(agents)
   const udp = dialUdp(agents)
 
   const openOne = (spec: ServiceSpec): Promise<Service> =>
     spec.protocol === 'tcp'
-      ? openTcpService(spec, tcp, descriptors)
+      ? openTcpService(spec, tcp, descriptors, tcpLoops)
       : openUdpService(spec, udp, descriptors, locals, loops)
 
   const close = async (ids: Iterable<string>): Promise<void> => {

@@ -10,6 +10,7 @@ import type { ServiceSpec } from '../engine.ts'
 import { type Connection, relayConnection, reset } from './connection.ts'
 import type { DialTcp } from './dial.ts'
 import { type Descriptors, type Endpoint, listenError, openAll, type Service } from './service.ts'
+import type { TcpLoopGuard } from './tcp-loops.ts'
 
 const BACKLOG = 4096
 
@@ -28,6 +29,7 @@ export const openTcpService = async (
   spec: ServiceSpec,
   dial: DialTcp,
   descriptors: Descriptors,
+  loops: TcpLoopGuard,
 ): Promise<Service> => {
   const { maxConnections, connectTimeout, idleTimeout } = spec.limits
   const live = new Set<Connection>()
@@ -43,7 +45,8 @@ export const openTcpService = async (
   }
 
   const relay = (client: Socket, targetPort: number): void => {
-    if (target === null) {
+    const hops = loops.hopsOf(client)
+    if (target === null || hops === null) {
       turnAway(client)
       return
     }
@@ -51,7 +54,8 @@ export const openTcpService = async (
     total += 1
     const connection = relayConnection(
       client,
-      report => dial(to, targetPort, connectTimeout, report),
+      report =>
+        dial(to, targetPort, connectTimeout, report, socket => loops.connecting(socket, targetPort, hops)),
       idleTimeout,
       () => {
         live.delete(connection)

@@ -6,7 +6,7 @@
  * is a flow's own socket is legitimate (a service that leads to another), so such sockets are remembered with the number
  * of services a datagram from them has passed, and the chain is cut beyond MAX_HOPS.
  */
-const MAX_HOPS = 8
+import { MAX_HOPS } from '../loops.ts'
 
 interface At {
   readonly address: string

@@ -19,6 +19,7 @@ import { ceilingOf, listenersUnder, raiseOpenFilesLimit } from './descriptors.ts
 import { createListeners, type Listeners, socketsOf } from './listeners.ts'
 import { type Placement, placeServices } from './placement.ts'
 import { COUNTERS, Counter, MAX_SERVICES } from './services.ts'
+import { PASSAGES } from './tcp-loops.ts'
 import { type DataThread, startThread, type ThreadOptions } from './thread.ts'
 
 export interface SpliceOptions {
@@ -41,6 +42,7 @@ export const createSpliceEngine = async (options: SpliceOptions = {}): Promise<E
     shared: {
       active: new SharedArrayBuffer(MAX_SERVICES * Int32Array.BYTES_PER_ELEMENT),
       published: new SharedArrayBuffer(PORTS * Uint16Array.BYTES_PER_ELEMENT),
+      passages: new SharedArrayBuffer(PASSAGES * Int32Array.BYTES_PER_ELEMENT),
     },
     ceiling: ceilingOf(limit),
     log: options.log ?? (() => undefined),

@@ -22,6 +22,8 @@ export interface SharedCounters {
   readonly active: SharedArrayBuffer
   /** Uint16 by port: how many TCP services listen on it. Written by the main thread. */
   readonly published: SharedArrayBuffer
+  /** Connections on their way through this host (tcp-loops.ts). */
+  readonly passages: SharedArrayBuffer
 }
 
 /** A service as a thread sees it. */
@@ -44,6 +46,8 @@ export interface Context {
   readonly active: Int32Array
   /** TCP services by port. */
   readonly published: Uint16Array
+  /** See tcp-loops.ts: Atomics only. */
+  readonly passages: Int32Array
   /** Descriptors from this number on are not for the data path (descriptors.ts). */
   readonly ceiling: number
   readonly log: (line: string) => void
@@ -59,6 +63,10 @@ export interface ProtocolHandler {
   /** The thread ends, every service is closed: frees descriptors that belong to none. */
   finish?(): void
 }
+
+/** Port that listener `index` of a service listens on. */
+export const listeningPort = ({ ports }: ServiceSpec, index: number): number =>
+  ports.first + (index % (ports.last - ports.first + 1))
 
 /** Port the connection or flow of listener `index` goes to. */
 export const targetPort = (spec: ServiceSpec, index: number): number => {

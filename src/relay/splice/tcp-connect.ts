@@ -35,6 +35,8 @@ export interface Route {
   readonly first: Pinned
   readonly second: Pinned | undefined
   readonly netns: string | undefined
+  /** What tcp-loops.ts found out, and when. */
+  readonly local: { answer: boolean; asOf: number }
 }
 
 export interface Connector {
@@ -68,6 +70,7 @@ export const createConnector = (context: Context): Connector => {
     first: sockaddr(target.address),
     second: target.alternative === undefined ? undefined : sockaddr(target.alternative),
     netns: target.netns,
+    local: { answer: false, asOf: Number.NEGATIVE_INFINITY },
   })
 
   const socket = (family: number, netns?: string): number => {

@@ -22,9 +22,10 @@ import {
 import { ALL_EDGES, Kind } from './loop.ts'
 import { PipePool } from './pipes.ts'
 import type { Context, ProtocolHandler, Service } from './services.ts'
-import { targetPort } from './services.ts'
+import { listeningPort, targetPort } from './services.ts'
 import { createAcceptor } from './tcp-accept.ts'
 import { createConnector, type Route } from './tcp-connect.ts'
+import { createLoopGuard } from './tcp-loops.ts'
 import { createPump } from './tcp-pump.ts'
 import { Flag, NONE, TcpTable } from './tcp-table.ts'
 
@@ -41,6 +42,7 @@ export const createTcp = (context: Context): ProtocolHandler => {
   const pipes = new PipePool(libc, context.ceiling)
   const services: (TcpService | undefined)[] = []
   const connector = createConnector(context)
+  const loops = createLoopGuard(context)
 
   const has = (fd: number, bits: number): boolean => ((table.flags[fd] as number) & bits) !== 0
   const serviceOf = (fd: number): TcpService => services[table.slot[fd] as number] as TcpService
@@ -60,6 +62,7 @@ export const createTcp = (context: Context): ProtocolHandler => {
     table.peer[fd] = NONE
     if (reset) options.resetOnClose(fd)
     loop.close(fd)
+    loops.closed(fd)
   }
 
   const pump = createPump(context, table, pipes, {
@@ -80,9 +83,17 @@ export const createTcp = (context: Context): ProtocolHandler => {
     const { service } = serviceOf(client)
     const index = table.index[client] as number
     const address = second && route.second !== undefined ? route.second : route.first
-    const backend = acceptor.withSpare(() =>
-      connector.connect(route, address, targetPort(service.spec, index)),
-    )
+    const port = targetPort(service.spec, index)
+    const open = (): number => connector.connect(route, address, port)
+    let backend: number
+    if (loops.mayReturn(route, port)) {
+      const hops = loops.hopsOf(client, listeningPort(service.spec, index))
+      if (hops < 0) {
+        end(client, true)
+        return
+      }
+      backend = acceptor.withSpare(() => loops.marked(open, port, hops))
+    } else backend = acceptor.withSpare(open)
     if (backend < 0) {
       unreachable(client, route, second)
       return

@@ -21,7 +21,7 @@ interface Waiting {
 
 export interface ThreadOptions {
   readonly workerFile: string
-  readonly shared: Pick<SharedCounters, 'active' | 'published'>
+  readonly shared: Pick<SharedCounters, 'active' | 'published' | 'passages'>
   readonly ceiling: number
   readonly log: (line: string) => void
 }

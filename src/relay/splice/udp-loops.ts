@@ -10,11 +10,11 @@
  */
 import { AF_INET, type Libc, type Pinned, SOCKADDR_SIZE, writeSockaddr } from '../../kernel/libc/index.ts'
 import type { ServiceSpec } from '../engine.ts'
+import { MAX_HOPS } from '../loops.ts'
 import type { Loop } from './loop.ts'
 import { LOCAL_WORD } from './udp-flows.ts'
 import { grown } from './wheel.ts'
 
-const MAX_HOPS = 8
 const PORTS = 65_536
 
 /** Words of a sockaddr where the address lies. */

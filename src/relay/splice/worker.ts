@@ -28,6 +28,7 @@ const main = async (): Promise<void> => {
     counters: new Float64Array(shared.counters),
     active: new Int32Array(shared.active),
     published: new Uint16Array(shared.published),
+    passages: new Int32Array(shared.passages),
     ceiling,
     log: (line: string) => answer({ log: line }),
   }
