@@ -6,29 +6,20 @@
  * only to the process that started it: one that ends while control is away is reported with status null.
  */
 import { spawn } from 'node:child_process'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { constants as os } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { enterCommand } from '../core/enter.ts'
 import { PortctlError } from '../core/errors.ts'
+import { startTimeOf } from '../core/process-identity.ts'
 import { netnsPath, pidsInNetns } from '../kernel/netns.ts'
+
+export { startTimeOf }
 
 export interface ProcessId {
   readonly pid: number
   /** Field 22 of /proc/PID/stat, clock ticks since boot. */
   readonly pidStart: number
-}
-
-/** Start time of a process, or null when there is none (a zombie counts as none). proc(5), /proc/PID/stat. */
-export const startTimeOf = (pid: number): number | null => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // The second field is the command in parentheses and may itself hold spaces and parentheses.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return fields[0] === 'Z' ? null : Number(fields[19])
-  } catch {
-    return null
-  }
 }
 
 export const isAlive = ({ pid, pidStart }: ProcessId): boolean => startTimeOf(pid) === pidStart

@@ -25,7 +25,7 @@ import type {
   UnpublishResponse,
 } from '../api/views.ts'
 import { PortctlError } from '../core/errors.ts'
-import { netnsOfPid } from '../kernel/netns.ts'
+import { isRunning } from '../core/process-identity.ts'
 import type { Container, Publication } from '../model/index.ts'
 import { assemble, type ControlOptions, type Parts } from './assembly.ts'
 import { resolvConfOf } from './container-wiring.ts'
@@ -256,5 +256,4 @@ export class Control implements Service {
 }
 
 const isGone = ({ target }: Publication): boolean =>
-  (target.kind === 'pid' && !existsSync(netnsOfPid(target.pid))) ||
-  (target.kind === 'netns' && !existsSync(target.path))
+  (target.kind === 'pid' && !isRunning(target)) || (target.kind === 'netns' && !existsSync(target.path))

@@ -11,7 +11,9 @@ import { familyOf, isLoopback, wildcard } from '../core/address.ts'
 import { asPortctlError, PortctlError } from '../core/errors.ts'
 import { parseName } from '../core/name.ts'
 import { formatPorts } from '../core/socket-address.ts'
+import { netnsOfPid } from '../kernel/netns.ts'
 import type { Publication, Target, Via } from '../model/index.ts'
+import { isOwnNamespace } from '../relay/loops.ts'
 import type { Committer, FlowTuple, Transaction } from './committer.ts'
 import type { Ipv4Only } from './ipv4-only.ts'
 import type { Claim, Conflict, PortBook } from './port-book.ts'
@@ -271,13 +273,31 @@ const toPublication = ({ id, draft, claim }: Attempt, request: Publish, name: st
 
 /** A publication that leads to its own listener would call itself for ever. */
 const refuseLoop = (p: Publication): void => {
-  if (p.target.kind !== 'address') return
-  const { address } = p.target
-  const heard =
-    p.hostIps.includes(address) || (isLocal(address) && p.hostIps.includes(wildcard(familyOf(address))))
-  if (heard && p.hostPort <= p.targetPortEnd && p.targetPort <= p.hostPortEnd)
-    throw PortctlError.of('target-loop', { target: address, port: p.targetPort })
+  if (p.hostPort > p.targetPortEnd || p.targetPort > p.hostPortEnd) return
+  const heard = addressesHere(p.target).find(
+    address =>
+      p.hostIps.includes(address) || (isLocal(address) && p.hostIps.includes(wildcard(familyOf(address)))),
+  )
+  if (heard !== undefined) throw PortctlError.of('target-loop', { target: heard, port: p.targetPort })
 }
+
+/** Where the target may be on this host: another network's loopback is not. */
+const addressesHere = (target: Target): readonly string[] => {
+  switch (target.kind) {
+    case 'container':
+      return []
+    case 'address':
+      return [target.address]
+    case 'pid':
+      return isOwnNamespace(netnsOfPid(target.pid)) ? LOOPBACK : []
+    case 'netns':
+      return isOwnNamespace(target.path) ? LOOPBACK : []
+    default:
+      return target satisfies never
+  }
+}
+
+const LOOPBACK = ['127.0.0.1', '::1']
 
 const isLocal = (address: string): boolean =>
   isLoopback(address) ||

@@ -7,6 +7,7 @@
  * client of an IPv4-only container) and takes over when somebody flushes the rules.
  */
 import { contains, familyOf, isLoopback, parseCidr } from '../core/address.ts'
+import { netnsOfPid } from '../kernel/netns.ts'
 import type { Container, Network, Publication } from '../model/index.ts'
 import type { Forward } from '../plan/index.ts'
 import { DEFAULT_LIMITS, type RelayTarget, type ServiceSpec } from '../relay/engine.ts'
@@ -80,7 +81,9 @@ const destination = (publication: Publication, around: Surroundings): Destinatio
       return { relay: { address }, kernel, container: null, text: address }
     }
     case 'pid': {
-      const relay = { address: '127.0.0.1', alternative: '::1', netns: `/proc/${target.pid}/ns/net` }
+      const { pid, identity } = target
+      const netns = netnsOfPid(pid)
+      const relay = { address: '127.0.0.1', alternative: '::1', netns, process: { pid, identity } }
       return { relay, kernel: {}, container: null, text: `pid:${target.pid}` }
     }
     case 'netns': {

@@ -1,6 +1,7 @@
 /** From a target as named by the user to one that can be stored; refuses what does not exist. */
 
 import { PortctlError } from '../core/errors.ts'
+import { identityOf } from '../core/process-identity.ts'
 import { parseTarget } from '../core/target.ts'
 import { isNamespace, netnsOfPid } from '../kernel/netns.ts'
 import { requireRoute } from '../kernel/reach.ts'
@@ -36,11 +37,13 @@ export const resolveTarget = async (to: string | undefined, around: Around): Pro
     case 'address':
       await requireRoute(ref.address)
       return ref
-    case 'pid':
+    case 'pid': {
       requireEntry(to)
-      if (!(await isNamespace(netnsOfPid(ref.pid))))
+      const identity = identityOf(ref.pid)
+      if (identity === null || !(await isNamespace(netnsOfPid(ref.pid))))
         throw PortctlError.of('target-gone', { target: to, why: 'there is no such process' })
-      return ref
+      return { ...ref, identity }
+    }
     case 'netns':
       requireEntry(to)
       if (!(await isNamespace(ref.path)))

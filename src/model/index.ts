@@ -1,11 +1,12 @@
 /** The nouns of portctl, as they are stored and as they cross the API. */
 import type { Port, Protocol } from '../core/address.ts'
+import type { ProcessRef } from '../core/process-identity.ts'
 
 /** What a publication leads to, as resolved and stored. */
 export type Target =
   | { readonly kind: 'container'; readonly container: string /* id */ }
   | { readonly kind: 'address'; readonly address: string }
-  | { readonly kind: 'pid'; readonly pid: number }
+  | ({ readonly kind: 'pid' } & ProcessRef)
   | { readonly kind: 'netns'; readonly path: string; readonly name?: string }
 
 export type Via = 'auto' | 'kernel' | 'relay'

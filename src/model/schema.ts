@@ -23,7 +23,7 @@ const target = describes<Target>()(
   z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('container'), container: z.string() }),
     z.object({ kind: z.literal('address'), address: z.string() }),
-    z.object({ kind: z.literal('pid'), pid: z.int().positive() }),
+    z.object({ kind: z.literal('pid'), pid: z.int().positive(), identity: z.string() }),
     z.object({ kind: z.literal('netns'), path: z.string(), name: z.string().exactOptional() }),
   ]),
 )

@@ -11,6 +11,7 @@
  * retarget keeps them.
  */
 import type { PortRange } from '../core/address.ts'
+import type { ProcessRef } from '../core/process-identity.ts'
 
 /** Where the relay connects to. `netns` is the path of a namespace file in which the connecting socket is made. */
 export interface RelayTarget {
@@ -19,6 +20,8 @@ export interface RelayTarget {
   /** Tried once, at once, when `address` refuses or cannot be reached: ::1 beside 127.0.0.1 for `netns` targets. */
   readonly alternative?: string
   readonly netns?: string
+  /** `netns` counts only while this process runs: its pid, and with it the path, may be given to another. */
+  readonly process?: ProcessRef
 }
 
 export interface ServiceSpec {

@@ -57,7 +57,7 @@ const everything: Change[] = [
 ]
 const targets: Publication['target'][] = [
   { kind: 'address', address: 'fd00::5' },
-  { kind: 'pid', pid: 1234 },
+  { kind: 'pid', pid: 1234, identity: 'boot:5678' },
   { kind: 'netns', path: '/run/netns/x' },
   { kind: 'netns', path: '/run/netns/x', name: 'x' },
 ]

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
+import { identityOf } from '../../src/core/process-identity.ts'
 import { LOCAL, LOCAL6, type TcpBed } from './tcp-bed.ts'
 import { serveInNamespace } from './tcp-peers.ts'
 import { HOST_ADDRESSES } from './udp-peers.ts'
@@ -216,6 +217,28 @@ export const describeServices = (bed: TcpBed): void => {
         expect(await ask(outer.port, 'x', 1)).toBe('x')
         expect(await ask(inner.port, 'x', 8)).toBe('inside:x')
       }
+    })
+
+    it('is not taken from another process with the same pid', async () => {
+      const { netns, child } = await serveInNamespace(LOCAL, 9003, 'inside')
+      bed.cleanup(() => child.kill('SIGKILL'))
+      const pid = child.pid as number
+      const identity = identityOf(pid) as string
+      const { id, port } = await bed.open({ address: LOCAL, netns, process: { pid, identity } }, 9003)
+      expect(await ask(port, 'x', 8)).toBe('inside:x')
+      await bed.engine.retarget(id, { address: LOCAL, netns, process: { pid, identity: `${identity}0` } })
+      expect(await bed.turnedAway(port)).toBe('reset')
+    })
+
+    it('is not this one when a process of ours has the pid', async () => {
+      const here = await bed.echo()
+      const netns = `/proc/${process.pid}/ns/net`
+      const former = { pid: process.pid, identity: 'another' }
+      const { id, port } = await bed.open({ address: LOCAL, netns, process: former }, here.port)
+      expect(await bed.turnedAway(port)).toBe('reset')
+      const identity = identityOf(process.pid) as string
+      await bed.engine.retarget(id, { address: LOCAL, netns, process: { pid: process.pid, identity } })
+      expect(await ask(port, 'x', 1)).toBe('x')
     })
 
     it('that is replaced under the same path is followed', async () => {

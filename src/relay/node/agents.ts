@@ -3,15 +3,16 @@
  *
  * Life cycle: started with nsenter(1) by the first connection that needs it, ended when it has not been needed for a
  * minute or at shutdown. When an agent dies, the requests under way go to another one, once. The path
- * of a namespace can come to mean another namespace (a container made anew), so an agent is used only while the
- * path's inode is the one it was started with.
+ * of a namespace can come to mean another namespace (a container made anew, a pid given to another process), so an agent is
+ * used only while the path's inode is the one it was started with, and enters what was opened to look at that.
  *
  * Limits: one socket is passed at a time (Node waits for each to be acknowledged), some thousands a second.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket as UdpSocket } from 'node:dgram'
-import { statSync } from 'node:fs'
+import { closeSync, fstatSync, openSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { isRunning, type ProcessRef } from '../../core/process-identity.ts'
 import type { AgentRequest, AgentResponse } from './agent.ts'
 
 export type Dialled<T> = { readonly made: T } | { readonly errno: string }
@@ -26,7 +27,16 @@ export type AgentJob = AgentRequest extends infer R
     : never
   : never
 
+export interface Place {
+  readonly netns: string
+  /** As in RelayTarget. */
+  readonly process?: ProcessRef | undefined
+}
+
 const AGENT_DIED = 'ECHILD'
+
+/** Of an agent: after stdin, stdout, stderr and the IPC channel. */
+const NAMESPACE_FD = 4
 
 /** Milliseconds. */
 const IDLE = 60_000
@@ -38,11 +48,15 @@ class Agent {
   readonly inode: bigint
   #lastId = 0
 
-  constructor(netns: string, inode: bigint, program: string, ended: () => void) {
+  constructor(namespace: number, inode: bigint, program: string, ended: () => void) {
     this.inode = inode
-    this.#child = spawn('nsenter', [`--net=${netns}`, '--', process.execPath, program, '--agent'], {
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    })
+    this.#child = spawn(
+      'nsenter',
+      [`--net=/proc/self/fd/${NAMESPACE_FD}`, '--', process.execPath, program, '--agent'],
+      {
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc', namespace],
+      },
+    )
     this.#idle = setTimeout(() => this.end(), IDLE)
     const gone = (): void => {
       clearTimeout(this.#idle)
@@ -85,9 +99,12 @@ class Agent {
 }
 
 /** Undefined when the namespace can't be looked at: gone, or not ours to see. */
-const inodeOf = (path: string): bigint | undefined => {
+const openNamespace = ({ netns, process }: Place): number | undefined => {
   try {
-    return statSync(path, { bigint: true }).ino
+    const fd = openSync(netns, 'r')
+    if (process === undefined || isRunning(process)) return fd
+    closeSync(fd)
+    return undefined
   } catch {
     return undefined
   }
@@ -102,12 +119,12 @@ export class Agents {
     this.#program = program
   }
 
-  connect(netns: string, address: string, port: number, report: (outcome: Dialled<Socket>) => void): Cancel {
-    return this.#ask(netns, { kind: 'tcp', address, port }, report)
+  connect(place: Place, address: string, port: number, report: (outcome: Dialled<Socket>) => void): Cancel {
+    return this.#ask(place, { kind: 'tcp', address, port }, report)
   }
 
-  bind(netns: string, family: 4 | 6, report: (outcome: Dialled<UdpSocket>) => void): Cancel {
-    return this.#ask(netns, { kind: 'udp', family }, report)
+  bind(place: Place, family: 4 | 6, report: (outcome: Dialled<UdpSocket>) => void): Cancel {
+    return this.#ask(place, { kind: 'udp', family }, report)
   }
 
   close(): void {
@@ -115,29 +132,32 @@ export class Agents {
   }
 
   #ask(
-    netns: string,
+    place: Place,
     job: AgentJob,
     report: (outcome: Dialled<Socket & UdpSocket>) => void,
     again = true,
   ): Cancel {
-    const inode = inodeOf(netns)
-    if (inode === undefined) {
+    const namespace = openNamespace(place)
+    if (namespace === undefined) {
       const soon = setImmediate(report, { errno: 'ENOENT' })
       return () => clearImmediate(soon)
     }
-    let cancel = this.#agent(netns, inode).ask(job, outcome => {
+    const agent = this.#agent(place.netns, namespace)
+    closeSync(namespace)
+    let cancel = agent.ask(job, outcome => {
       if (again && 'errno' in outcome && outcome.errno === AGENT_DIED)
-        cancel = this.#ask(netns, job, report, false)
+        cancel = this.#ask(place, job, report, false)
       else report(outcome)
     })
     return () => cancel()
   }
 
-  #agent(netns: string, inode: bigint): Agent {
+  #agent(netns: string, namespace: number): Agent {
+    const inode = fstatSync(namespace, { bigint: true }).ino
     const known = this.#agents.get(netns)
     if (known?.inode === inode) return known
     known?.end()
-    const agent = new Agent(netns, inode, this.#program, () => {
+    const agent = new Agent(namespace, inode, this.#program, () => {
       if (this.#agents.get(netns) === agent) this.#agents.delete(netns)
     })
     this.#agents.set(netns, agent)

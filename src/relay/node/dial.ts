@@ -1,6 +1,7 @@
 /** How the portable engine reaches a target: from here, or through the agent of the target's namespace. */
 import { createSocket, type RemoteInfo, type SocketOptions, type Socket as UdpSocket } from 'node:dgram'
 import { connect, type Socket } from 'node:net'
+import { isRunning, type ProcessRef } from '../../core/process-identity.ts'
 import type { RelayTarget } from '../engine.ts'
 import { isOwnNamespace } from '../loops.ts'
 import type { Agents, Cancel, Dialled } from './agents.ts'
@@ -39,9 +40,14 @@ const connectHere = (
   }
 }
 
+/** Of a process that has ended, the agents say that. */
+const isHere = (netns: string, process: ProcessRef | undefined): boolean =>
+  isOwnNamespace(netns) && (process === undefined || isRunning(process))
+
 export const dialTcp =
   (agents: Agents): DialTcp =>
   (target, port, timeout, report, connecting) => {
+    const { netns, process } = target
     let cancel: Cancel = () => undefined
     const timer = setTimeout(() => {
       cancel()
@@ -59,9 +65,9 @@ export const dialTcp =
         report(outcome)
       }
       cancel =
-        target.netns === undefined || isOwnNamespace(target.netns)
+        netns === undefined || isHere(netns, process)
           ? connectHere(address, port, tried, connecting)
-          : agents.connect(target.netns, address, port, tried)
+          : agents.connect({ netns, process }, address, port, tried)
     }
     attempt(target.address, target.alternative)
     return () => {
@@ -113,9 +119,10 @@ export const dialUdp =
         socket.close()
       }
     }
-    if (target.netns === undefined)
+    const { netns, process } = target
+    if (netns === undefined)
       return attach(createSocket({ type: `udp${family}`, lookup: literal, recvBufferSize: RECEIVE_BUFFER }))
-    let cancel = agents.bind(target.netns, family, outcome => {
+    let cancel = agents.bind({ netns, process }, family, outcome => {
       if ('errno' in outcome) report(outcome)
       else if (family === 4) cancel = attach(outcome.made)
       else report({ made: unconnected(outcome.made, address, port) })

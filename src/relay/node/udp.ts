@@ -6,6 +6,7 @@
  * keys were set, so a flow that is used is set anew and the first key is the oldest.
  */
 import type { ServiceSpec } from '../engine.ts'
+import { isOwnNamespace } from '../loops.ts'
 import type { DialUdp } from './dial.ts'
 import type { LocalAddresses } from './local-addresses.ts'
 import { type Descriptors, openAll, type Service } from './service.ts'
@@ -76,7 +77,7 @@ export const openUdpService = async (
           target,
           targetPort,
           // Inside another namespace the same numbers are other sockets.
-          socket => (netns === undefined ? loops.connected(socket.address(), hops) : () => undefined),
+          socket => (isOwnNamespace(netns) ? loops.connected(socket.address(), hops) : () => undefined),
           answer => {
             const now = flows.get(key)
             if (now?.flow !== flow) return

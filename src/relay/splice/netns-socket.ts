@@ -7,19 +7,31 @@
  * lead to the old one after the path has been bound to another.
  */
 import { PortctlError } from '../../core/errors.ts'
+import { isRunning, type ProcessRef } from '../../core/process-identity.ts'
 import { CLONE_NEWNET, errnoName, type Libc, O_CLOEXEC, O_RDONLY } from '../../kernel/libc/index.ts'
+import type { RelayTarget } from '../engine.ts'
 
-/** Makes a socket in the namespace whose file is `netns`, or here without one; −1 with errno set. */
-export type MakeSocket = (netns: string | undefined, family: number, type: number) => number
+export type Place = { readonly [K in 'netns' | 'process']?: RelayTarget[K] | undefined }
+
+/** Makes a socket in the place's namespace, or here without one; −1 with errno set. */
+export type MakeSocket = (place: Place, family: number, type: number) => number
 
 export const socketMaker = (libc: Libc): MakeSocket => {
   const namespace = (path: string): number => libc.open(path, O_RDONLY | O_CLOEXEC, 0)
   let home = -1
 
-  return (netns, family, type) => {
+  const enterable = (path: string, process: ProcessRef | undefined): number => {
+    const fd = namespace(path)
+    if (fd < 0 || process === undefined || isRunning(process)) return fd
+    libc.close(fd)
+    // Fails with ENOENT, which is what it comes to.
+    return namespace('')
+  }
+
+  return ({ netns, process }, family, type) => {
     if (netns === undefined) return libc.socket(family, type, 0)
     if (home < 0) home = namespace('/proc/thread-self/ns/net')
-    const there = home < 0 ? -1 : namespace(netns)
+    const there = home < 0 ? -1 : enterable(netns, process)
     if (there < 0) return -1
     let fd = -1
     if (libc.setns(there, CLONE_NEWNET) === 0) {

@@ -6,6 +6,7 @@
  * choose from the ports that nothing is published on, and do not ask the kernel again for a while.
  */
 
+import type { ProcessRef } from '../../core/process-identity.ts'
 import {
   AF_INET,
   EADDRINUSE,
@@ -27,7 +28,7 @@ import {
   writeSockaddr,
 } from '../../kernel/libc/index.ts'
 import type { RelayTarget } from '../engine.ts'
-import { socketMaker } from './netns-socket.ts'
+import { type Place, socketMaker } from './netns-socket.ts'
 import type { Context } from './services.ts'
 
 /** A target with its addresses ready for connect(2). */
@@ -35,6 +36,7 @@ export interface Route {
   readonly first: Pinned
   readonly second: Pinned | undefined
   readonly netns: string | undefined
+  readonly process: ProcessRef | undefined
   /** What tcp-loops.ts found out, and when. */
   readonly local: { answer: boolean; asOf: number }
 }
@@ -45,6 +47,7 @@ export interface Connector {
   connect(route: Route, address: Pinned, port: number): number
 }
 
+const HERE: Place = {}
 const FIRST_PORT = 1024
 const PORTS = 65_536
 /** Source ports tried for one connection. */
@@ -70,11 +73,12 @@ export const createConnector = (context: Context): Connector => {
     first: sockaddr(target.address),
     second: target.alternative === undefined ? undefined : sockaddr(target.alternative),
     netns: target.netns,
+    process: target.process,
     local: { answer: false, asOf: Number.NEGATIVE_INFINITY },
   })
 
-  const socket = (family: number, netns?: string): number => {
-    const fd = makeSocket(netns, family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+  const socket = (family: number, place: Place): number => {
+    const fd = makeSocket(place, family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
     if (fd < 0) return -libc.errno()
     options.setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1)
     options.setInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
@@ -99,7 +103,7 @@ export const createConnector = (context: Context): Connector => {
   const connectFromFreePort = (family: number, address: Pinned, length: number): number => {
     anywhere.view.setUint16(0, family, true)
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      const fd = socket(family)
+      const fd = socket(family, HERE)
       if (fd < 0) return fd
       // Several destinations may share a source port: the connections differ in the other end.
       options.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1)
@@ -118,7 +122,7 @@ export const createConnector = (context: Context): Connector => {
     address.view.setUint16(2, port)
     const ours = route.netns === undefined
     if (ours && loop.now < exhaustedUntil) return connectFromFreePort(family, address, length)
-    const fd = socket(family, route.netns)
+    const fd = socket(family, route)
     if (fd < 0) return fd
     const errno = start(fd, address, length)
     if (errno === 0) return fd

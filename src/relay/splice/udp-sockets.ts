@@ -15,7 +15,7 @@ import {
   UDP_GRO,
   writeSockaddr,
 } from '../../kernel/libc/index.ts'
-import { socketMaker } from './netns-socket.ts'
+import { type Place, socketMaker } from './netns-socket.ts'
 
 /** Bytes; a bound, not a reservation. Bursts wait here while the thread is busy elsewhere. */
 const LISTENER_BUFFER = 4 << 20
@@ -24,8 +24,8 @@ const FLOW_BUFFER = 1 << 20
 export interface UdpSockets {
   /** Sets up a bound descriptor. */
   listener(fd: number): void
-  /** A socket connected to `address`:`port` from inside `netns`; −1 with errno set. */
-  flow(netns: string | undefined, address: string, port: number): number
+  /** A socket connected to `address`:`port` from inside `place`; −1 with errno set. */
+  flow(place: Place, address: string, port: number): number
   /** The error pending on a socket, taken off it; 0 for none. */
   takeError(fd: number): number
 }
@@ -45,8 +45,8 @@ export const udpSockets = (libc: Libc): UdpSockets => {
   return {
     listener: fd => prepare(fd, LISTENER_BUFFER),
 
-    flow(netns, address, port) {
-      const fd = makeSocket(netns, familyOf(address), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+    flow(place, address, port) {
+      const fd = makeSocket(place, familyOf(address), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
       if (fd < 0) return -1
       const length = writeSockaddr(libc, sockaddr, 0, { address, port })
       if (libc.connect(fd, sockaddr.address, length) < 0) {

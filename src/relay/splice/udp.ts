@@ -256,7 +256,7 @@ class UdpRelay implements ProtocolHandler {
     const { target } = service
     if (target === null) return -1
     const address = (alternative ? target.alternative : undefined) ?? target.address
-    const fd = this.#sockets.flow(target.netns, address, port)
+    const fd = this.#sockets.flow(target, address, port)
     if (fd < 0 || this.#loop.add(fd, Kind.udpFlow, EPOLLIN)) return fd
     this.#libc.close(fd)
     return -1
