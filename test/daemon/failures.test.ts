@@ -104,6 +104,16 @@ describe('a target that is not there', () => {
     })
   })
 
+  test('its own listening port, by the name of its own namespace', async () => {
+    const { pid } = await portctl.json<{ pid: number }>('status')
+    for (const to of [`netns:/proc/${pid}/ns/net`, `pid:${pid}`])
+      await refused(lab(), portctl, ['publish', '127.0.0.1:8080:8080', '--to', to], {
+        code: 'target-loop',
+        says: /127\.0\.0\.1:8080 would be reached through the very port/,
+        hint: /--to/,
+      })
+  })
+
   test('the kernel path to what is off our bridges', async () => {
     await refused(lab(), portctl, ['publish', '8080:80', '--to', lab().lan.ipv4, '--via', 'kernel'], {
       code: 'via-unavailable',
