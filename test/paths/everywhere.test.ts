@@ -1,4 +1,6 @@
 /** Every row of the table "which way a packet goes", through the command line, on the real kernel. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { useLab } from '../lab/hooks.ts'
 import { waitFor } from '../lab/lab.ts'
@@ -120,6 +122,25 @@ describe.each(['splice', 'node'] as const)('engine %s', engine => {
           client: '127.0.0.1',
         })
         expect((await call(lab(), host, '::1', at, protocol)).name).toBe('web-private')
+      }
+    })
+
+    test('pid: leads nowhere once the process has ended', async () => {
+      const { host } = lab()
+      const child = spawn('unshare', ['--net', 'sleep', '60'])
+      try {
+        await once(child, 'spawn')
+        const at = await publish(`PORT:81/${protocol}`, '--to', `pid:${child.pid}`)
+        const state = async () =>
+          (await portctl.json<{ hostPort: number; state: string }[]>('ls')).find(p => p.hostPort === at)
+            ?.state
+        expect(await state()).toBe('active')
+        child.kill('SIGKILL')
+        await once(child, 'exit')
+        expect(await state()).toBe('target-gone')
+        await expect(call(lab(), host, '127.0.0.1', at, protocol)).rejects.toThrow()
+      } finally {
+        child.kill('SIGKILL')
       }
     })
 
