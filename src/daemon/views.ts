@@ -6,7 +6,7 @@ import type { ServiceCounters } from '../relay/engine.ts'
 import type { Route } from './route.ts'
 
 /** What the kernel counted for one publication; bytes are those of whole IP packets. */
-export interface KernelCounters {
+interface KernelCounters {
   readonly connections: number
   readonly bytesIn: number
   readonly bytesOut: number
