@@ -158,7 +158,8 @@ export const describeServices = (bed: TcpBed): void => {
       await (await there.accept()).write('moved')
       expect(await again.text(5)).toBe('moved')
       expect((await bed.engine.services())[0]?.target).toEqual({ address: LOCAL6 })
-      expect(await bed.counters(id)).toMatchObject({ active: 2, bytesIn: 4, bytesOut: 5 })
+      // Counted after the bytes are on their way.
+      await expect.poll(() => bed.counters(id)).toMatchObject({ active: 2, bytesIn: 4, bytesOut: 5 })
     })
   })
 
