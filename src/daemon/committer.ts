@@ -9,7 +9,7 @@
  *   4. relay: close listeners  nothing new can arrive: its rules are gone
  *   5. conntrack: flush        flows that the old rules made must not outlive them
  * A failure in 1–3 undoes the steps before it, in reverse. Failures in 4–5 can't be undone and take nothing away
- * from the caller: they are logged, and the reconciler repeats them.
+ * from the caller: they are logged, and what they leave is found by the next start (restore.ts).
  *
  * When a batch fails, its members are tried one by one, so that one bad request never fails its neighbours.
  */

@@ -1,7 +1,7 @@
 /**
  * Which way a publication goes (DESIGN: "Which way a packet goes"): from what was asked and what is there, to
  * the relay's service and the kernel's forward. Pure, and used alike when publishing, when starting up and when
- * reconciling, so that the three can't disagree.
+ * repairing, so that the three can't disagree.
  *
  * The relay listens in every case; on the kernel path it serves what the kernel can't carry (`[::1]`, an IPv6
  * client of an IPv4-only container) and takes over when somebody flushes the rules.

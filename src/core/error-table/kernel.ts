@@ -19,14 +19,14 @@ export const KERNEL_ERRORS = {
     http: 409,
     meaning: 'nftables refused a transaction because something in it exists already; nothing was changed.',
     text: p => `nft: something in the transaction exists already: ${p.why}`,
-    hint: () => "'portctl reconcile' puts the table right",
+    hint: () => 'the daemon puts its table right within seconds; then try again',
   }),
   'nft-not-found': row<{ why: string }>({
     exit: 1,
     http: 409,
     meaning: 'nftables refused a transaction because something it names is not there; nothing was changed.',
     text: p => `nft: something the transaction names is not there: ${p.why}`,
-    hint: () => "'portctl reconcile' puts the table right",
+    hint: () => 'the daemon puts its table right within seconds; then try again',
   }),
   'nft-denied': row<{ why: string }>({
     exit: 1,
