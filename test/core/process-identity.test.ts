@@ -18,7 +18,7 @@ it('a running process is itself, and none without', () => {
 const PROGRAM = `
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { identityOf, isRunning } from './src/core/process-identity.ts'
 const start = async () => {
   const child = spawn('sleep', ['60'])
@@ -31,6 +31,9 @@ const before = isRunning(ref)
 first.kill('SIGKILL')
 await once(first, 'exit')
 const between = isRunning(ref)
+// Start times are counted in ticks of 10 ms: the second has to begin in a later one.
+const ticks = () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 100
+while (ticks() < Number(ref.identity.split(':')[1]) + 2) await new Promise(resolve => setTimeout(resolve, 5))
 // Threads take numbers too.
 let second
 do {
