@@ -21,6 +21,7 @@ import type {
   StartedRequest,
   StatusView,
   StopRequest,
+  TakenBack,
   UnpublishRequest,
   UnpublishResponse,
 } from '../api/views.ts'
@@ -135,7 +136,7 @@ export class Control implements Service {
     const found =
       request.all === true ? [...all.values()] : (request.refs ?? []).flatMap(ref => find(ref, all))
     const publications = [...new Set(found)]
-    const views = this.#uncounted(publications).map(({ connections: _, bytes: __, ...rest }) => rest)
+    const views = this.#uncounted(publications).map(withoutCounters)
     await publisher.unpublish(publications)
     return { publications: views }
   }
@@ -254,6 +255,9 @@ export class Control implements Service {
     return notes
   }
 }
+
+const withoutCounters = ({ connections: _connections, bytes: _bytes, ...rest }: PublicationView): TakenBack =>
+  rest
 
 const isGone = ({ target }: Publication): boolean =>
   (target.kind === 'pid' && !isRunning(target)) || (target.kind === 'netns' && !existsSync(target.path))
