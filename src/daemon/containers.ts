@@ -152,9 +152,9 @@ export class Containers {
   async exited(ref: string, exitCode: number | null): Promise<void> {
     const container = this.get(ref)
     if (container.autoRemove) return this.#takeAway(container.id)
-    if (container.status === 'exited' && container.exitCode !== null) return
-    const end = { pid: null, pidStart: null, status: 'exited', exitCode } as const
-    await this.#update(container.id, now => ({ ...now, ...end }))
+    const end = { pid: null, pidStart: null, status: 'exited' } as const
+    // Two may tell of one end, and only one of them know the status: it stays, whoever is first.
+    await this.#update(container.id, now => ({ ...now, ...end, exitCode: now.exitCode ?? exitCode }))
   }
 
   /** SIGTERM to the command, then SIGKILL to it and to all that is left in the namespace. @param timeout seconds */

@@ -97,7 +97,10 @@ describe.each(ways)('$way', ({ words }) => {
     const inside = `test -t 0 && test -t 1 && echo is a tty; trap 'echo interrupted; n=$((n+1))' INT; echo ready; while [ -z "$n" ]; do sleep 0.05; done; sleep 0.3; echo $n; exit 9`
     const line = [process.execPath, PORTCTL, ...words(), '--', 'sh', '-c', inside]
     const quoted = line.map(word => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')
-    const child = lab().spawn(lab().host, 'script', ['-qec', quoted, '/dev/null'], { env: portctl.env })
+    // `exec`: no shell of script(1)'s own in the foreground group, which ^C would end first.
+    const child = lab().spawn(lab().host, 'script', ['-qec', `exec ${quoted}`, '/dev/null'], {
+      env: portctl.env,
+    })
     let screen = ''
     child.stdout.on('data', chunk => {
       screen += String(chunk)

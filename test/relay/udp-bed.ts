@@ -16,14 +16,13 @@ import { enterNamespace, Peer } from './udp-peers.ts'
 
 export const LOCAL = '127.0.0.1'
 
-/** What waits in the kernel for whoever holds the IPv4 port. */
-export const unreadBytes = (port: number): number => {
-  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')} `
-  const line = readFileSync('/proc/thread-self/net/udp', 'utf8')
+/** IPv4 datagrams that were read from their sockets, in the network namespace of this thread, since it was made. */
+export const readDatagrams = (): number => {
+  const [names, values] = readFileSync('/proc/thread-self/net/snmp', 'utf8')
     .split('\n')
-    .find(l => l.includes(local))
-  // sl local_address rem_address st tx_queue:rx_queue …, hexadecimal.
-  return Number.parseInt(/^\s*\d+: \S+ \S+ \S+ \S+:(\S+)/.exec(line ?? '')?.[1] ?? 'ffff', 16)
+    .filter(line => line.startsWith('Udp: '))
+    .map(line => line.split(' '))
+  return Number(values?.[names?.indexOf('InDatagrams') ?? -1])
 }
 
 export const openDescriptors = (): number => readdirSync('/proc/self/fd').length
