@@ -10,6 +10,7 @@
  * A rule's comment is its identity when the table is read back, so comments are unique within a chain.
  */
 import type { Family } from '../core/address.ts'
+import { NUMBER } from './elements.ts'
 import {
   ACCEPT,
   add,
@@ -18,6 +19,7 @@ import {
   ct,
   DROP,
   destinationType,
+  goTo,
   has,
   is,
   isNot,
@@ -26,6 +28,7 @@ import {
   MASQUERADE,
   meta,
   type NftCommand,
+  original,
   port,
   prefix,
   RETURN,
@@ -54,16 +57,22 @@ const LOOPBACK = prefix('127.0.0.0', 8)
 const LINK_SCOPE: Json = { set: ['::1', prefix('fe80::', 10)] }
 const TRANSPORT = is(meta('l4proto'), { set: [6, 17, 132] })
 
-/** Key of the `any` and `addr` kinds, read from the header's destination or source. */
-const key = (family: Family, end: 'd' | 's') => {
-  const any = [meta('l4proto'), port(`${end}port`)]
-  return { any: concat(...any), addr: concat(address(family, `${end}addr`), ...any) }
+/** Key of the `any` and `addr` kinds, read from the header. */
+const key = (family: Family) => {
+  const any = [meta('l4proto'), port('dport')]
+  return { any: concat(...any), addr: concat(address(family, 'daddr'), ...any) }
+}
+
+/** The same key of a translated flow, whichever of its packets this is. */
+const publishedKey = (family: Family) => {
+  const any = [meta('l4proto'), original('proto-dst')]
+  return { any: concat(...any), addr: concat(original(family === 4 ? 'ip daddr' : 'ip6 daddr'), ...any) }
 }
 
 const lookup = (of: Json, map: string): Json => ({ map: { key: of, data: `@${map}` } })
 
 const familyChain = (family: Family): Chain => {
-  const { any, addr } = key(family, 'd')
+  const { any, addr } = key(family)
   const to = (comment: string, from: Json, addresses: string, ports?: string): Rule =>
     rule(comment, TRANSPORT, {
       dnat: {
@@ -88,42 +97,60 @@ const familyChain = (family: Family): Chain => {
   }
 }
 
-/** Matching an element counts it; nothing else happens. */
+/**
+ * Matching an element counts the packet; it has no more to pass here. The protocol is named in every rule because nft
+ * knows the type of the original port from there alone.
+ */
 const countChain = (direction: 'in' | 'out', family: Family): Chain => {
-  const { any, addr } = key(family, direction === 'in' ? 'd' : 's')
-  const count = (kind: string, what: Json) => rule(kind, is(what, `@${direction}_${kind}${family}`))
+  const { any, addr } = publishedKey(family)
   return {
     name: `count_${direction}${family}`,
-    rules: [count('any', any), count('addr', addr), count('range', addr)],
+    rules: Object.entries(NUMBER)
+      .flatMap(([protocol, number]) =>
+        Object.entries({ any, addr, range: addr }).map(([kind, what]) =>
+          rule(
+            `${protocol}, ${kind}`,
+            is(meta('l4proto'), number),
+            is(what, `@${direction}_${kind}${family}`),
+            ACCEPT,
+          ),
+        ),
+      )
+      .concat(rule('of no publication', ACCEPT)),
   }
 }
 
-const byFamily = (comment: string, target: string, ...when: readonly Json[]): readonly Rule[] =>
-  FAMILIES.map(family =>
-    rule(
-      `${comment}, IPv${family}`,
-      ...when,
-      is(meta('nfproto'), `ipv${family}`),
-      jump(`${target}${family}`),
-    ),
-  )
+/**
+ * Translated flows pass `forward`, or `output` and `input` when an end of them is this host, and are counted there;
+ * over lo both see the same packet, so each looks at one direction there.
+ */
+const LOCAL = [
+  { hook: 'input', device: meta('iif'), counted: 'original' },
+  { hook: 'output', device: meta('oif'), counted: 'reply' },
+] as const
+const TRANSLATED = has(ct('status'), 'dnat')
 
-/** Translated flows only: looked up before their destination is translated, after their source is translated back. */
-const counting = (direction: 'in' | 'out', hook: string, prio: number): Chain => ({
-  name: `${hook}_count`,
-  base: base('filter', hook, prio),
-  rules: byFamily(
-    direction === 'in' ? 'bytes in' : 'bytes out',
-    `count_${direction}`,
-    has(ct('status'), 'dnat'),
-    is(ct('direction'), direction === 'in' ? 'original' : 'reply'),
-  ),
+const countLocal = ({ hook, device, counted }: (typeof LOCAL)[number]): Chain => ({
+  name: `count_${hook}`,
+  rules: [
+    rule('counted already', is(device, 'lo'), is(ct('direction'), counted), ACCEPT),
+    rule('published', goTo('count')),
+  ],
 })
+
+const byFamily = (
+  comment: string,
+  verdict: (family: Family) => Json,
+  ...when: readonly Json[]
+): readonly Rule[] =>
+  FAMILIES.map(family =>
+    rule(`${comment}, IPv${family}`, is(meta('nfproto'), `ipv${family}`), ...when, verdict(family)),
+  )
 
 const translating = (hook: string, ...first: readonly Rule[]): Chain => ({
   name: `${hook}_nat`,
   base: base('nat', hook, -100),
-  rules: [...first, ...byFamily('published', 'dnat', is(destinationType, 'local'))],
+  rules: [...first, ...byFamily('published', family => jump(`dnat${family}`), is(destinationType, 'local'))],
 })
 
 /** Chains that others jump to come first: a jump needs its target. */
@@ -132,42 +159,49 @@ export const CHAINS: readonly Chain[] = [
   ...FAMILIES.map(family => countChain('in', family)),
   ...FAMILIES.map(family => countChain('out', family)),
   {
+    name: 'count',
+    rules: [
+      ...byFamily('in', family => goTo(`count_in${family}`), is(ct('direction'), 'original')),
+      ...byFamily('out', family => goTo(`count_out${family}`), is(ct('direction'), 'reply')),
+    ],
+  },
+  ...LOCAL.map(countLocal),
+  {
+    name: 'guard_loopback',
+    rules: [
+      // route_localnet on our bridges would otherwise open the host's loopback to containers.
+      rule('container to loopback', is(IN, '@bridges'), DROP),
+      // Somebody else may have set route_localnet on the interface.
+      rule('outside to loopback', is(key(4).addr, '@loopback4'), DROP),
+    ],
+  },
+  {
+    name: 'guard_network',
+    rules: [
+      rule('container', is(IN, '@bridges'), ACCEPT),
+      // Carried there from the host's loopback for containers alone.
+      rule('outside to resolver', is(key(4).addr, '@resolvers4'), DROP),
+      // The gateway's own address is the host's, not a container's: left to the host's firewall.
+      rule('direct routing', isNot(destinationType, 'local'), DROP),
+    ],
+  },
+  {
     name: 'guard',
     base: base('filter', 'prerouting', -300),
+    // Addresses first: every packet of this host comes by here, and interface names are dear to look up.
     rules: [
-      // route_localnet on our bridges would otherwise open the host's loopback, or lend its addresses, to containers.
-      rule('container to loopback', is(IN, '@bridges'), is(address(4, 'daddr'), LOOPBACK), DROP),
-      rule('container as loopback', is(IN, '@bridges'), is(address(4, 'saddr'), LOOPBACK), DROP),
-      // Somebody else may have set route_localnet on the interface.
-      rule(
-        'outside to loopback',
-        isNot(IN, 'lo'),
-        is(address(4, 'daddr'), LOOPBACK),
-        is(key(4, 'd').addr, '@loopback4'),
-        DROP,
-      ),
-      // Carried there from the host's loopback for containers alone.
-      rule(
-        'outside to resolver',
-        isNot(IN, 'lo'),
-        isNot(IN, '@bridges'),
-        is(key(4, 'd').addr, '@resolvers4'),
-        DROP,
-      ),
-      // The gateway's own address is the host's, not a container's: left to the host's firewall.
+      rule('this host', is(meta('iif'), 'lo'), ACCEPT),
+      rule('to loopback', is(address(4, 'daddr'), LOOPBACK), goTo('guard_loopback')),
+      rule('container as loopback', is(address(4, 'saddr'), LOOPBACK), is(IN, '@bridges'), DROP),
       ...FAMILIES.map(family =>
         rule(
-          `direct routing, IPv${family}`,
-          isNot(IN, '@bridges'),
+          `to a network, IPv${family}`,
           is(address(family, 'daddr'), `@nets${family}`),
-          isNot(destinationType, 'local'),
-          DROP,
+          goTo('guard_network'),
         ),
       ),
     ],
   },
-  counting('in', 'prerouting', -150),
-  counting('in', 'output', -150),
   // DNAT of 127/8 is for this host's own processes, which pass `output`.
   translating('prerouting', rule('loopback', is(address(4, 'daddr'), LOOPBACK), RETURN)),
   translating('output'),
@@ -175,12 +209,12 @@ export const CHAINS: readonly Chain[] = [
     name: 'forward',
     base: base('filter', 'forward', 0),
     rules: [
+      rule('published', TRANSLATED, goTo('count')),
       rule('known flows', has(ct('state'), ['established', 'related']), ACCEPT),
       // Seen here only on machines with br_netfilter.
       rule('same network', is(concat(IN, OUT), '@same_bridge'), ACCEPT),
       // Out of window, hence not translated back: it would leave with the container's own address.
       rule('untranslatable', is(IN, '@bridges'), has(ct('state'), 'invalid'), DROP),
-      rule('published', has(ct('status'), 'dnat'), ACCEPT),
       rule('unpublished', is(OUT, '@bridges'), DROP),
       ...FAMILIES.map(family =>
         rule(
@@ -202,7 +236,7 @@ export const CHAINS: readonly Chain[] = [
       ...FAMILIES.map(family =>
         rule(
           `hairpin, IPv${family}`,
-          has(ct('status'), 'dnat'),
+          TRANSLATED,
           is(concat(address(family, 'saddr'), OUT), `@home${family}`),
           MASQUERADE,
         ),
@@ -210,8 +244,11 @@ export const CHAINS: readonly Chain[] = [
       rule('from loopback', is(OUT, '@bridges'), is(address(4, 'saddr'), LOOPBACK), MASQUERADE),
     ],
   },
-  counting('out', 'postrouting', 150),
-  counting('out', 'input', 150),
+  ...LOCAL.map(({ hook }) => ({
+    name: hook,
+    base: base('filter', hook, 150),
+    rules: [rule('published', TRANSLATED, goTo(`count_${hook}`))],
+  })),
 ]
 
 export const chainCommands = (): readonly NftCommand[] => [

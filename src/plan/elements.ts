@@ -16,7 +16,7 @@ export interface Element {
 const FAMILIES = [4, 6] as const
 
 /** By number: /etc/protocols, which nft would need for names, is missing on small systems. */
-const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 }
+export const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 }
 
 /** What nft may print for a protocol → what we write. */
 export const PROTOCOL_NUMBERS: ReadonlyMap<Json, number> = new Map<Json, number>(Object.entries(NUMBER))

@@ -20,8 +20,14 @@ export const remove = (kind: string, what: JsonObject): NftCommand => ({
 export const concat = (...parts: readonly Json[]): Json => ({ concat: parts })
 export const prefix = (addr: string, len: number): Json => ({ prefix: { addr, len } })
 
-export const meta = (key: 'l4proto' | 'nfproto' | 'iifname' | 'oifname'): Json => ({ meta: { key } })
+type MetaKey = 'l4proto' | 'nfproto' | 'iif' | 'oif' | 'iifname' | 'oifname'
+
+export const meta = (key: MetaKey): Json => ({ meta: { key } })
 export const ct = (key: 'state' | 'status' | 'direction'): Json => ({ ct: { key } })
+/** What the first packet of the flow had, before any translation. */
+export const original = (key: 'ip daddr' | 'ip6 daddr' | 'proto-dst'): Json => ({
+  ct: { key, dir: 'original' },
+})
 export const address = (family: Family, field: 'saddr' | 'daddr'): Json => ({
   payload: { protocol: family === 4 ? 'ip' : 'ip6', field },
 })
@@ -39,3 +45,5 @@ export const DROP: Json = { drop: null }
 export const RETURN: Json = { return: null }
 export const MASQUERADE: Json = { masquerade: null }
 export const jump = (target: string): Json => ({ jump: { target } })
+/** As `jump`, but with no way back: after the target's last rule comes the policy of the base chain. */
+export const goTo = (target: string): Json => ({ goto: { target } })

@@ -110,7 +110,7 @@ export const readCounters = (listing: readonly JsonObject[]): ReadonlyMap<string
     const known = traffic.get(owner) ?? { connections: 0, bytesIn: 0, bytesOut: 0 }
     traffic.set(owner, {
       connections: known.connections + (set.startsWith('dnat_') ? packets : 0),
-      bytesIn: known.bytesIn + (set.startsWith('out_') ? 0 : bytes),
+      bytesIn: known.bytesIn + (set.startsWith('in_') ? bytes : 0),
       bytesOut: known.bytesOut + (set.startsWith('out_') ? bytes : 0),
     })
   }

@@ -11,10 +11,9 @@
  * values are a pair). A range that keeps its port numbers is one element. A shifted one (20000-20999:30000-30999) is
  * one element for its address and counters, and one small element a port in `port_*`.
  *
- * Counters: an element of `dnat_*` counts the first packet of every flow, `in_*` and `out_*` all the others of the
- * two directions (a first packet is looked up there before it is translated, and passed over). So connections =
- * packets of dnat, bytes in = bytes of dnat + in, bytes out = bytes of out. Bytes are those of IP packets, headers
- * included.
+ * Counters: an element of `dnat_*` counts flows (it sees their first packets), `in_*` and `out_*` count all packets of
+ * the two directions. So connections = packets of dnat, bytes in = bytes of in, bytes out = bytes of out. Bytes are
+ * those of IP packets, headers included.
  */
 import type { Family } from '../core/address.ts'
 import { add, type Json, type NftCommand } from './nftables.ts'

@@ -62,7 +62,7 @@ test('a forged route does not reach a container, published or not', async () => 
     expect(await failure(visit(attacker(), web[family], 80, 'udp'))).toBe('ETIMEDOUT')
   }
   // Locks behind the first: nothing unpublished enters a bridge, and eth0 does not route for others.
-  await without(bed(), 'direct routing, IPv4', 'direct routing, IPv6')
+  await without(bed(), 'direct routing')
   for (const family of [4, 6] as const)
     expect(await failure(visit(attacker(), web[family], 80))).toBe('ETIMEDOUT')
   await without(bed(), 'unpublished', 'not a router, IPv4', 'not a router, IPv6')
