@@ -68,13 +68,16 @@ const serve = async (log: Logger, path: string, chosen: Chosen): Promise<void> =
   log.info({ version: hello.version, engine: hello.engine, workers, socket: path }, 'relay ready')
 }
 
+/** Data-path threads, of which each takes some 10 MB; more relay faster only on machines that do little else. */
+const MOST_BY_DEFAULT = 4
+
 const main = async (): Promise<void> => {
   const { values } = parseArgs({
     options: {
       agent: { type: 'boolean' },
       socket: { type: 'string', default: `${process.env.PORTCTL_RUN_DIR ?? '/run/portctl'}/relay.sock` },
       engine: { type: 'string', default: 'splice' },
-      workers: { type: 'string', default: `${Math.max(1, availableParallelism() >> 1)}` },
+      workers: { type: 'string', default: `${Math.min(availableParallelism(), MOST_BY_DEFAULT)}` },
       'ready-fd': { type: 'string' },
     },
   })

@@ -34,7 +34,7 @@ export const daemon = verb({
     },
     workers: {
       value: 'N',
-      summary: "threads of the relay's data path (default: as many as serve this machine best)",
+      summary: "threads of the relay's data path (default: one a CPU, 4 at most)",
     },
   },
   printsData: false,
