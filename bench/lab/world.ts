@@ -5,6 +5,10 @@
  *
  *   client 198.51.100.2 ── veth ── 198.51.100.1 host 172.30.0.1 (br0) ── veth ── 172.30.0.2 container
  *
+ * Congestion control is loss-based, as Debian's default is: bbr paces every socket by a timer, and on veth pairs, where
+ * nothing is ever lost, one would measure the timers (18 instead of 31 Gbit/s without anything in between). Every kernel
+ * has reno, and lets any namespace choose it.
+ *
  * Port ranges are widened and TIME_WAIT ports reusable after a second in all three: connection rates are then bound by
  * the path and not by the 28,000 ports of the default range.
  */
@@ -39,6 +43,7 @@ export const tune = async (netns: Netns): Promise<void> => {
     'net.ipv4.ip_local_port_range=1024 65535',
     'net.ipv4.tcp_tw_reuse=1',
     'net.ipv4.tcp_max_tw_buckets=262144',
+    'net.ipv4.tcp_congestion_control=reno',
   ])
 }
 
