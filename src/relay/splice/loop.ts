@@ -52,7 +52,11 @@ export const ALL_EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET
 const BATCH = 256
 const STRIDE = EPOLL_EVENT_SIZE / 4
 const DATA = EPOLL_DATA_OFFSET / 4
-const FIRST_CAPACITY = 4096
+/**
+ * Descriptors that there is room for from the start. Reserved, not used: a page is taken when one of its descriptors is
+ * first written to. Growing copies every array and leaves the old ones to the collector, so it is for few.
+ */
+const FIRST_CAPACITY = 65_536
 
 export class Loop {
   /** Milliseconds, monotonic; read once a wake-up. */
@@ -64,6 +68,8 @@ export class Loop {
   readonly #handlers: (FdHandler | undefined)[] = []
   readonly #growers: ((capacity: number) => void)[] = []
   #capacity = FIRST_CAPACITY
+  /** No descriptor from here on was ever registered. */
+  #end = 0
   #kind = new Uint8Array(FIRST_CAPACITY)
   #generation = new Int32Array(FIRST_CAPACITY)
   #queued = new Uint8Array(FIRST_CAPACITY)
@@ -122,6 +128,7 @@ export class Loop {
     if (this.#libc.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#registrationAt) < 0) return false
     this.#kind[fd] = kind
     this.#queued[fd] = 0
+    if (fd >= this.#end) this.#end = fd + 1
     return true
   }
 
@@ -151,7 +158,7 @@ export class Loop {
 
   /** Every registered descriptor of a kind, in any order; `visit` may close descriptors. */
   forEach(kind: Kind, visit: (fd: number) => void): void {
-    for (let fd = 0; fd < this.#capacity; fd++) if (this.#kind[fd] === kind) visit(fd)
+    for (let fd = 0; fd < this.#end; fd++) if (this.#kind[fd] === kind) visit(fd)
   }
 
   stop(): void {

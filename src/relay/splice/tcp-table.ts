@@ -1,5 +1,5 @@
 /**
- * State of every TCP descriptor of a thread, in typed arrays indexed by descriptor: 33 bytes each, no object.
+ * State of every TCP descriptor of a thread, in typed arrays indexed by descriptor: 30 bytes each, no object.
  *
  * A connection is two descriptors, client and backend, that name each other in `peer`. A *direction* is named by
  * the descriptor it is read from: `pipe`, `held` and most flags of fd are about bytes on their way from fd to

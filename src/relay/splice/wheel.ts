@@ -16,7 +16,7 @@ export class TimerWheel {
   readonly #heads = new Int32Array(SLOTS + 1).fill(NONE)
   #next: Int32Array
   #previous: Int32Array
-  /** Slot an id is in, or NONE. */
+  /** Slot an id is in, plus one; 0: in none. Zero, so that a page nobody wrote to takes no memory. */
   #slot: Int32Array
   #due: Int32Array
   #tick: number
@@ -25,15 +25,13 @@ export class TimerWheel {
   constructor(capacity: number, now: number) {
     this.#next = new Int32Array(capacity)
     this.#previous = new Int32Array(capacity)
-    this.#slot = new Int32Array(capacity).fill(NONE)
+    this.#slot = new Int32Array(capacity)
     this.#due = new Int32Array(capacity)
     this.#tick = Math.floor(now / TICK)
   }
 
   grow(capacity: number): void {
-    const slot = new Int32Array(capacity).fill(NONE)
-    slot.set(this.#slot)
-    this.#slot = slot
+    this.#slot = grown(this.#slot, capacity)
     this.#next = grown(this.#next, capacity)
     this.#previous = grown(this.#previous, capacity)
     this.#due = grown(this.#due, capacity)
@@ -49,13 +47,13 @@ export class TimerWheel {
   }
 
   clear(id: number): void {
-    if (this.#slot[id] === NONE) return
+    if (this.#slot[id] === 0) return
     this.#unlink(id)
     this.#size--
   }
 
   has(id: number): boolean {
-    return this.#slot[id] !== NONE
+    return this.#slot[id] !== 0
   }
 
   /** Milliseconds a loop may sleep: to the next tick, −1 (for ever) without timers. */
@@ -90,7 +88,7 @@ export class TimerWheel {
 
   #link(id: number, slot: number): void {
     const head = this.#heads[slot] as number
-    this.#slot[id] = slot
+    this.#slot[id] = slot + 1
     this.#next[id] = head
     this.#previous[id] = NONE
     if (head !== NONE) this.#previous[head] = id
@@ -102,8 +100,8 @@ export class TimerWheel {
     const previous = this.#previous[id] as number
     if (next !== NONE) this.#previous[next] = previous
     if (previous !== NONE) this.#next[previous] = next
-    else this.#heads[this.#slot[id] as number] = next
-    this.#slot[id] = NONE
+    else this.#heads[(this.#slot[id] as number) - 1] = next
+    this.#slot[id] = 0
   }
 }
 
