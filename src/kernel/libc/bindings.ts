@@ -41,6 +41,8 @@ const PROTOTYPES = {
   eventfd: ['int', ['uint', 'int']],
   setns: ['int', ['int', 'int']],
   unshare: ['int', ['int']],
+  // For calls that not every libc has a function for. Variadic, which integers do not notice on these machines.
+  syscall: ['intptr_t', ['intptr_t', 'intptr_t', 'intptr_t', 'intptr_t']],
   // Returns the errno itself.
   pthread_sigmask: ['int', ['int', 'uintptr_t', 'uintptr_t']],
   prlimit: ['int', ['int', 'int', 'uintptr_t', 'uintptr_t']],

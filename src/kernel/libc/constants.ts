@@ -67,5 +67,8 @@ export const SIG_BLOCK = 0
 /** sigset_t, as glibc has it; musl's and the kernel's are not larger. */
 export const SIGSET_SIZE = 128
 export const CLONE_FILES = 0x400
+/** The same number on every machine, as all system calls since 424 have. */
+export const SYS_PIDFD_OPEN = 434
+export const SYS_PIDFD_GETFD = 438
 export const CLONE_NEWNET = 0x4000_0000
 export const RLIMIT_NOFILE = 7

@@ -2,11 +2,16 @@
  * How many descriptors the data path may have, and where.
  *
  * RLIMIT_NOFILE bounds the *numbers* in a descriptor table, and Linux has a table per thread where the thread asks for
- * one (unshare(2), CLONE_FILES). So a limit that root cannot raise (no CAP_SYS_RESOURCE) need not bound the number of
- * published ports: an *annex* is a thread with a table of its own, for listeners that do not fit into the process's.
+ * one (unshare(2), CLONE_FILES). Every data-path thread asks: a limit that root cannot raise (no CAP_SYS_RESOURCE) then
+ * bounds what one thread holds, two descriptors a connection, and not the relay; control gets in however many
+ * connections there are; and a thread that is alone with its table counts no references when a call looks one up.
  *
- * The numbers from the ceiling upwards are left to the main thread, so that control gets in however many
- * connections there are; a quarter of the rest at least is left to connections.
+ * Listeners are made by the main thread, in the process's table, and copied into each thread's with pidfd_getfd(2).
+ * Where that is forbidden (kernels before 5.6, some seccomp profiles) ordinary threads stay in the process's table. Listeners
+ * that do not fit into it live in *annexes*, threads that make their own.
+ *
+ * Numbers from the ceiling upwards are not for connections, so that a port can still be published, and a shared
+ * table still has room for control; of the rest, listeners leave a quarter at least to connections.
  */
 import { readdirSync, readlinkSync } from 'node:fs'
 import { PortctlError } from '../../core/errors.ts'
@@ -17,9 +22,12 @@ import {
   RLIMIT_NOFILE,
   SIG_BLOCK,
   SIGSET_SIZE,
+  SYS_PIDFD_GETFD,
+  SYS_PIDFD_OPEN,
 } from '../../kernel/libc/index.ts'
 
 const RESERVED = 64
+const SIGPROF = 27
 
 /** Descriptors from this number on are not for the data path. */
 export const ceilingOf = (limit: number): number => Math.max(limit - RESERVED, limit >> 1)
@@ -51,14 +59,16 @@ export const raiseOpenFilesLimit = (libc: Libc, most: number): number => {
 /**
  * Gives the calling thread a descriptor table of its own. What it inherited is closed there, for a copy would keep
  * the main thread's sockets open after the main thread has closed them, except:
- *   - anonymous inodes (epoll, eventfd): this thread's and the main thread's event loops wake each other through them;
+ *   - anonymous inodes (epoll, eventfd, pidfd): this thread's and the main thread's event loops wake each other through them;
  *   - stdin, stdout and stderr, whose numbers nothing else must get.
  * From here on, numbers of the main thread mean nothing to this one, nor the reverse. Signals are kept away, because
- * libuv's handler runs on any thread and writes to a pipe of the main thread's, by its number.
+ * libuv's handler runs on any thread and writes to a pipe of the main thread's, by its number; not SIGPROF, whose handler
+ * is V8's profiler.
  */
 export const takeOwnDescriptors = (libc: Libc): void => {
   const everySignal = libc.pin(SIGSET_SIZE)
   everySignal.bytes.fill(0xff)
+  everySignal.bytes[(SIGPROF - 1) >> 3] = 0xff & ~(1 << ((SIGPROF - 1) & 7))
   libc.pthread_sigmask(SIG_BLOCK, everySignal.address, 0)
   if (libc.unshare(CLONE_FILES) < 0)
     throw PortctlError.of('syscall-failed', {
@@ -70,6 +80,32 @@ export const takeOwnDescriptors = (libc: Libc): void => {
     const fd = Number(name)
     if (fd > 2 && !isAnonymous(fd)) libc.close(fd)
   }
+}
+
+/** Copies a descriptor of the process's table into the calling thread's; a number, or −1 with errno set. */
+export type Borrow = (fd: number) => number
+
+interface ProcessTable {
+  readonly borrow: Borrow
+  close(): void
+}
+
+/** Good for as long as it is not closed, wherever the calling thread's own descriptors are by then. */
+export const openProcessTable = (libc: Libc): ProcessTable => {
+  const pidfd = libc.syscall(SYS_PIDFD_OPEN, process.pid, 0, 0)
+  return {
+    borrow: fd => libc.syscall(SYS_PIDFD_GETFD, pidfd, fd, 0),
+    close: () => void libc.close(pidfd),
+  }
+}
+
+/** Whether a thread may borrow; `fd` is any descriptor that is open. */
+export const canBorrow = (libc: Libc, fd: number): boolean => {
+  const table = openProcessTable(libc)
+  const copy = table.borrow(fd)
+  if (copy >= 0) libc.close(copy)
+  table.close()
+  return copy >= 0
 }
 
 /** False for what is gone: the directory's own descriptor. */

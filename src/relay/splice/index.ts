@@ -2,9 +2,9 @@
  * The splice engine: sockets by libc over FFI, a loop in each of a few threads, bytes moved by splice(2).
  *
  * Main thread (here): decides where listening sockets live (placement.ts), makes and closes those of the process's
- * table, gives each service a slot, tells the threads. Threads (worker.ts): accept, connect, relay. Every ordinary
- * thread watches every TCP listener of the process; a UDP service belongs to one thread, because its flow table does. An
- * annex (descriptors.ts) alone watches what it holds.
+ * table, gives each service a slot, tells the threads. Threads (worker.ts), each with a descriptor table of its own where that
+ * works (descriptors.ts): accept, connect, relay. Every ordinary thread watches every TCP listener of the process; a UDP
+ * service belongs to one thread, because its flow table does. An annex alone watches what it holds.
  *
  * Changes are made one after another. `open` binds first and tells the threads after, so what a thread
  * refuses is taken back; `close` tells the threads first, so that no thread meets a descriptor that was closed

@@ -1,6 +1,6 @@
 /**
- * Listening sockets of services, made where their descriptors belong: on the main thread for the process's table, on
- * an annex for its own. They are numbers in an array, one array a service, on shared memory, so that 40,000
+ * Listening sockets of services, made on the main thread for the process's table, on an annex for its own; a thread with a
+ * table of its own that serves the process's listeners has copies of them (descriptors.ts). They are numbers in an array, one array a service, on shared memory, so that 40,000
  * ports cost 40,000 numbers. The main thread works in slices between which it answers others.
  */
 import { setImmediate } from 'node:timers/promises'
@@ -38,7 +38,7 @@ import {
   writeSockaddr,
 } from '../../kernel/libc/index.ts'
 import type { ServiceSpec } from '../engine.ts'
-import { openFilesLimit } from './descriptors.ts'
+import { type Borrow, openFilesLimit } from './descriptors.ts'
 
 /** Sockets made or closed before the main thread may do something else; some 10 ms. */
 const SLICE = 1024
@@ -49,6 +49,8 @@ export interface Listeners {
   /** A service's sockets: address `a`, port `first + i` at `a × ports + i`. All or none. @throws as Engine.open */
   open(spec: ServiceSpec): Int32Array
   close(listeners: Int32Array): void
+  /** The process's sockets in this thread's table. All or none. @throws `fd-limit` */
+  copy(listeners: Int32Array, borrow: Borrow): Int32Array
   /** The same for many, in slices. */
   openAll(specs: readonly ServiceSpec[]): Promise<Int32Array[]>
   closeAll(listeners: readonly Int32Array[]): Promise<void>
@@ -89,6 +91,26 @@ export const createListeners = (libc: Libc): Listeners => {
     for (const fd of listeners) libc.close(fd)
   }
 
+  const copy = (listeners: Int32Array, borrow: Borrow): Int32Array => {
+    const copies = new Int32Array(listeners.length)
+    for (let index = 0; index < listeners.length; index++) {
+      const fd = borrow(listeners[index] as number)
+      if (fd < 0) {
+        const errno = libc.errno()
+        close(copies.subarray(0, index))
+        if (errno === EMFILE || errno === ENFILE)
+          throw PortctlError.of('fd-limit', { needed: listeners.length - index, limit: openFilesLimit(libc) })
+        throw PortctlError.of('syscall-failed', {
+          call: 'pidfd_getfd',
+          subject: 'listening socket',
+          errno: errnoName(errno),
+        })
+      }
+      copies[index] = fd
+    }
+    return copies
+  }
+
   const openAll = async (specs: readonly ServiceSpec[]): Promise<Int32Array[]> => {
     const opened: Int32Array[] = []
     let made = 0
@@ -115,7 +137,7 @@ export const createListeners = (libc: Libc): Listeners => {
       }
   }
 
-  return { open, close, openAll, closeAll }
+  return { open, close, copy, openAll, closeAll }
 }
 
 const portsOf = ({ ports }: ServiceSpec): number => ports.last - ports.first + 1

@@ -5,8 +5,9 @@
 import { receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { asPortctlError } from '../../core/errors.ts'
 import { EPOLLET, EPOLLIN, loadLibc } from '../../kernel/libc/index.ts'
+import type { ServiceSpec } from '../engine.ts'
 import type { Answer, Command, WorkerData } from './commands.ts'
-import { takeOwnDescriptors } from './descriptors.ts'
+import { canBorrow, openProcessTable, takeOwnDescriptors } from './descriptors.ts'
 import { createListeners } from './listeners.ts'
 import { Kind, Loop } from './loop.ts'
 import type { ProtocolHandler, Service } from './services.ts'
@@ -17,10 +18,16 @@ const { port, wakeFd, annex, ceiling, ...shared } = workerData as WorkerData
 
 const main = async (): Promise<void> => {
   const libc = await loadLibc()
-  if (annex) takeOwnDescriptors(libc)
+  const ownTable = annex || canBorrow(libc, wakeFd)
+  if (ownTable) takeOwnDescriptors(libc)
+  const processTable = ownTable && !annex ? openProcessTable(libc) : undefined
   const loop = new Loop(libc)
   const services = new Map<number, Service>()
   const listeners = createListeners(libc)
+  const listenersOf = (spec: ServiceSpec, made: Int32Array | null): Int32Array => {
+    if (made === null) return listeners.open(spec)
+    return processTable === undefined ? made : listeners.copy(made, processTable.borrow)
+  }
   const answer = (message: Answer): void => port.postMessage(message)
   const context = {
     libc,
@@ -45,7 +52,7 @@ const main = async (): Promise<void> => {
             slot,
             spec,
             target: spec.target,
-            listeners: made ?? listeners.open(spec),
+            listeners: listenersOf(spec, made),
           }
           services.set(slot, service)
           protocols[spec.protocol].open(service)
@@ -57,7 +64,7 @@ const main = async (): Promise<void> => {
         protocols.udp.close(slots)
         for (const slot of slots) {
           const service = services.get(slot)
-          if (annex && service !== undefined) listeners.close(service.listeners)
+          if (ownTable && service !== undefined) listeners.close(service.listeners)
           services.delete(slot)
         }
         return
@@ -95,6 +102,7 @@ const main = async (): Promise<void> => {
   loop.run()
   protocols.tcp.finish?.()
   protocols.udp.finish?.()
+  processTable?.close()
   port.close()
 }
 
