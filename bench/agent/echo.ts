@@ -1,16 +1,27 @@
 /** Idle connections in number, and how quickly a new one is served beside them. */
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { percentiles } from './histogram.ts'
 import type { Address, Agent } from './protocol.ts'
 
-export const echo: Agent['echo'] = async ({ port }) => {
-  const server = createServer({ noDelay: true }, socket => {
+export const echo: Agent['echo'] = async ({ port, processes = 1 }) => {
+  const server = createServer()
+  serveEcho(server)
+  server.listen({ port, host: '::', backlog: 4096 })
+  await once(server, 'listening')
+  const program = process.argv[1] ?? ''
+  for (let others = processes - 1; others > 0; others--)
+    await new Promise(resolve => fork(program).send({}, server, resolve))
+}
+
+/** The socket may be one that other processes listen on as well. */
+export const serveEcho = (server: Server): void => {
+  server.on('connection', socket => {
+    socket.setNoDelay(true)
     socket.on('data', chunk => socket.write(chunk))
     socket.on('error', () => socket.destroy())
   })
-  server.listen({ port, host: '::', backlog: 4096 })
-  await once(server, 'listening')
 }
 
 const held: Socket[] = []

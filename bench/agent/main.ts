@@ -1,5 +1,6 @@
 /** The agent: started inside a namespace, does what it is asked until the bench goes away. */
-import { echo, firstByte, hold, release } from './echo.ts'
+import type { Server } from 'node:net'
+import { echo, firstByte, hold, release, serveEcho } from './echo.ts'
 import type { Agent, Reply, Request } from './protocol.ts'
 import { rate } from './rate.ts'
 import { reach } from './reach.ts'
@@ -14,7 +15,12 @@ const answer = async ({ id, method, parameters }: Request): Promise<Reply> => {
   }
 }
 
-process.on('message', (request: Request) => {
+// A listening socket comes from another agent, which shares its port (echo.ts).
+process.on('message', (request: Request, socket?: Server) => {
+  if (socket !== undefined) {
+    serveEcho(socket)
+    return
+  }
   void answer(request).then(reply => process.send?.(reply))
 })
 process.on('disconnect', () => process.exit(0))

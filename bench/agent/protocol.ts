@@ -12,8 +12,8 @@ export interface Percentiles {
 
 /** One method a request; parameters and results are plain data. */
 export interface Agent {
-  /** Serves TCP on the port: sends every byte back, holds for ever. */
-  echo(at: { readonly port: number }): Promise<void>
+  /** Serves TCP on the port: sends every byte back, holds for ever. In so many processes, for their descriptors. */
+  echo(at: { readonly port: number; readonly processes?: number }): Promise<void>
   /** Opens connections, one byte to and fro on each so that both legs stand, and keeps them. */
   hold(to: Address & { readonly count: number }): Promise<void>
   /** Resets what `hold` opened. */

@@ -4,15 +4,18 @@ import { dockerProxy } from '../peers/docker-proxy.ts'
 import { portctlKernel, portctlRelay } from '../peers/portctl.ts'
 import type { Case, Contestant } from './case.ts'
 
-/** Each flow is a socket of the sender, which has 20,000 descriptors where nobody raised the limit. */
-const COUNTS = [1, 100, 1000, 10_000]
+const COUNTS = [1, 1000, 10_000]
+/** docker-proxy delivers a fifth of 10,000 already. */
+const MANY = 50_000
 
 export const curveFlows: Case = {
   name: 'curve-flows',
   words: ['curve', 'udp'],
-  title: 'UDP, 1 to 10,000 flows',
-  method: 'Own sender, 200 B, round robin over N sockets at 40,000 packets/s; counted where they arrive',
-  rounds: 2,
+  title: 'UDP, 1 to 50,000 flows',
+  method:
+    'Own sender, 200 B, round robin over N sockets at 40,000 packets/s, from several processes where one has not the descriptors; counted where they arrive. Under a limit of 20,000 open files the relay holds 19,900 flows: with 50,000 in turn, each datagram makes a flow and ends the oldest',
+  // Memory is not given back: after a larger number it says nothing about a smaller one.
+  rounds: 1,
   axis: 'flows',
   metrics: {
     delivered: { title: 'Delivered', unit: 'packets/s', better: 'higher', plot: true },
@@ -22,14 +25,16 @@ export const curveFlows: Case = {
   contestants: async laboratory => {
     const peers = await laboratory.peers([portctlKernel, portctlRelay, dockerProxy])
     return peers.flatMap(peer =>
-      COUNTS.map(
+      (peer.name === dockerProxy.name ? COUNTS : [...COUNTS, MANY]).map(
         (x): Contestant => ({
           series: peer.name,
           x,
           measure: async () => {
-            const load = { size: 200, flows: x, rate: 40_000, seconds: laboratory.seconds }
+            // So that most flows have a second datagram.
+            const seconds = laboratory.seconds + (x > 10_000 ? 2 : 0)
+            const load = { size: 200, flows: x, rate: 40_000, seconds }
             const { sent, arrived, perSecond } = await flood(peer, load)
-            const bytes = memory(await peer.pids(), 'Pss')
+            const bytes = memory(await (peer.carriers ?? peer.pids)())
             return { delivered: perSecond, loss: (1 - arrived / sent) * 100, memory: bytes / 1e6 }
           },
         }),

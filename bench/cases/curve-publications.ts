@@ -13,8 +13,9 @@ export const curvePublications: Case = {
   words: ['curve', 'control'],
   title: 'Single-port publications, 1 to 40,000',
   method:
-    'All in one request of the API, each a publication of its own; then 100 connections, one after another, to the last; 40,000 need a descriptor limit above 80,000',
-  rounds: 2,
+    'All in one request of the API, each a publication of its own; then 100 connections, one after another, to the last',
+  // Memory is not given back: after a larger number it says nothing about a smaller one.
+  rounds: 1,
   axis: 'publications',
   metrics: {
     'publish-each': { title: 'Publish, each', unit: 'ms', better: 'lower', plot: true },
@@ -37,7 +38,7 @@ export const curvePublications: Case = {
           await instance.api.publish({ specs })
           const published = performance.now()
           const first = await agentIn(client).firstByte({ host: HOST[4], port: FIRST + x - 1, count: 100 })
-          const bytes = memory(await instance.pids(), 'Pss')
+          const bytes = memory(await instance.pids())
           const done = performance.now()
           await instance.api.unpublish({ all: true })
           return {

@@ -4,7 +4,9 @@ import type { Case } from './case.ts'
 import { coldPublish } from './cold-publish.ts'
 import { curveConnections } from './curve-connections.ts'
 import { curveFlows } from './curve-flows.ts'
+import { curveIdle } from './curve-idle.ts'
 import { curvePublications } from './curve-publications.ts'
+import { curveWorkers } from './curve-workers.ts'
 import { idleLatency, idleMemory } from './idle.ts'
 import { range } from './range.ts'
 import { scalePublications } from './scale-publications.ts'
@@ -38,5 +40,7 @@ export const CASES: readonly Case[] = [
   idleLatency,
   curvePublications,
   curveConnections,
+  curveIdle,
   curveFlows,
+  curveWorkers,
 ]

@@ -29,9 +29,9 @@ const portctl = async (first: number, last: number): Promise<Contestant> => {
   return {
     series: named(first, last),
     measure: async () => {
-      const before = memory(await instance.pids(), 'Pss')
+      const before = memory(await instance.pids())
       const publish = await seconds(() => instance.portctl('publish', range))
-      const grown = memory(await instance.pids(), 'Pss') - before
+      const grown = memory(await instance.pids()) - before
       const unpublish = await seconds(() => instance.portctl('unpublish', '--all'))
       return { publish, unpublish, memory: Math.max(0, grown) / MB }
     },
@@ -42,12 +42,12 @@ const throughDocker = ({ docker, pid }: Docker): Contestant => ({
   series: DOCKER,
   once: true,
   measure: async () => {
-    const before = memory([pid], 'Pss')
+    const before = memory([pid])
     const ports = ['-p', '20000-20999:20000-20999']
     const publish = await seconds(() =>
       docker('run', '-d', '--name', 'range', ...ports, IMAGE, 'sleep', '600'),
     )
-    const grown = memory([pid], 'Pss') - before
+    const grown = memory([pid]) - before
     const unpublish = await seconds(() => docker('rm', '-f', 'range'))
     return { publish, unpublish, memory: grown / MB }
   },

@@ -9,7 +9,7 @@ import { iptables } from '../peers/iptables.ts'
 import { nginx } from '../peers/nginx.ts'
 import { nodePipe } from '../peers/node-pipe.ts'
 import type { Peer, Running } from '../peers/peer.ts'
-import { portctlKernel, portctlRelay } from '../peers/portctl.ts'
+import { portctlKernel, portctlNode, portctlRelay } from '../peers/portctl.ts'
 import { socat } from '../peers/socat.ts'
 import type { Contestant, Metric } from './case.ts'
 
@@ -19,6 +19,7 @@ export const TCP_PEERS: readonly Peer[] = [
   iptables,
   portctlKernel,
   portctlRelay,
+  portctlNode,
   dockerProxy,
   haproxy,
   nginx,

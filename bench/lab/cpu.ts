@@ -62,6 +62,8 @@ const processes = (): Map<number, Stat> => {
 }
 
 /** These processes and all that they started and that still run. */
+export const familyOf = (roots: readonly number[]): readonly number[] => family(roots, processes())
+
 const family = (roots: readonly number[], all: ReadonlyMap<number, Stat>): readonly number[] => {
   const belongs = (pid: number): boolean =>
     roots.includes(pid) || (all.has(pid) && belongs(all.get(pid)?.parent ?? 0))
@@ -74,17 +76,15 @@ const treeSeconds = (roots: readonly number[]): number => {
 }
 
 /**
- * Memory of these processes and their descendants, in bytes. `Anonymous`: pages no file backs. `Pss`: shared pages
- * divided among their users, so that a sum over many processes of one program makes sense (proc(5), smaps).
+ * Memory of these processes and their descendants, in bytes: pages that are shared count divided by their users, so that a sum over
+ * many processes of one program makes sense (proc(5), smaps: Pss).
  */
-export const memory = (roots: readonly number[], what: 'Anonymous' | 'Pss'): number =>
-  family(roots, processes()).reduce((sum, pid) => sum + smaps(pid, what), 0)
+export const memory = (roots: readonly number[]): number =>
+  familyOf(roots).reduce((sum, pid) => sum + proportional(pid), 0)
 
-const smaps = (pid: number, key: string): number => {
+const proportional = (pid: number): number => {
   try {
-    const line = new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(
-      readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'),
-    )
+    const line = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))
     return Number(line?.[1] ?? 0) * 1024
   } catch {
     return 0

@@ -13,10 +13,15 @@ export interface Instance {
   readonly api: ApiClient
   /** Control and relay. */
   readonly pids: () => Promise<readonly number[]>
+  readonly relayPids: () => Promise<readonly number[]>
 }
 
-/** Starts the daemon and waits until it answers. `name` keeps the directories of instances apart. */
-export const startInstance = async (host: Netns, name: string): Promise<Instance> => {
+/** Starts the daemon and waits until it answers. `name` keeps the directories of instances apart, `flags` are the daemon's. */
+export const startInstance = async (
+  host: Netns,
+  name: string,
+  flags: readonly string[] = [],
+): Promise<Instance> => {
   const env = {
     PORTCTL_RUN_DIR: join('/run/portctl', name),
     PORTCTL_STATE_DIR: join(paths.work, `state-${name}`),
@@ -24,7 +29,7 @@ export const startInstance = async (host: Netns, name: string): Promise<Instance
   const portctl = (...args: readonly string[]): Promise<string> =>
     run(host, [paths.portctl, ...args], { env, timeout: 120_000 })
   await run(null, ['mkdir', '-p', env.PORTCTL_RUN_DIR])
-  start(host, [paths.portctl, 'daemon'], { env })
+  start(host, [paths.portctl, 'daemon', ...flags], { env })
   const api = connect({ runDir: env.PORTCTL_RUN_DIR })
   const answers = (): Promise<boolean> =>
     api.status().then(
@@ -32,16 +37,18 @@ export const startInstance = async (host: Netns, name: string): Promise<Instance
       () => false,
     )
   await until('portctl daemon', answers)
+  const relayPids = async (): Promise<readonly number[]> => {
+    const { relayPid } = await api.status()
+    return relayPid === null ? [] : [relayPid]
+  }
   return {
     name,
     host,
     env,
     portctl,
     api,
-    pids: async () => {
-      const { pid, relayPid } = await api.status()
-      return relayPid === null ? [pid] : [pid, relayPid]
-    },
+    pids: async () => [(await api.status()).pid, ...(await relayPids())],
+    relayPids,
   }
 }
 

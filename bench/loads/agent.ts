@@ -1,4 +1,4 @@
-/** Starts agents and speaks to them; one a namespace is enough, so they are kept. */
+/** Starts agents and speaks to them; they are kept, one a namespace unless descriptors ask for more. */
 import { join } from 'node:path'
 import type { Agent, Reply, Request } from '../agent/protocol.ts'
 import { paths } from '../lab/paths.ts'
@@ -7,11 +7,12 @@ import { type Netns, start } from '../lab/process.ts'
 const METHODS = ['echo', 'hold', 'release', 'firstByte', 'reach', 'rate'] as const satisfies (keyof Agent)[]
 const agents = new Map<string, Agent>()
 
-export const agentIn = (netns: Netns): Agent => {
-  const already = agents.get(netns.path)
+export const agentIn = (netns: Netns, number = 0): Agent => {
+  const name = `${netns.path} ${number}`
+  const already = agents.get(name)
   if (already !== undefined) return already
   const agent = startAgent(netns)
-  agents.set(netns.path, agent)
+  agents.set(name, agent)
   return agent
 }
 

@@ -10,6 +10,9 @@ import { paths } from '../lab/paths.ts'
 import { run, start } from '../lab/process.ts'
 import type { Running } from '../peers/peer.ts'
 
+/** Of one sender: below the 20,000 descriptors that a process may have where nobody raised the limit. */
+const MOST_FLOWS = 17_000
+
 const PROGRAM = ['node', join(paths.bundles, 'udp-load.cjs')] as const
 
 export interface Flood {
@@ -43,15 +46,23 @@ export const flood = async (peer: Running, { size, flows, seconds, rate = 0 }: F
     const bursts: Burst[] = []
     lines.on('line', line => bursts.push(JSON.parse(line) as Burst))
     const { host, port } = peer.endpoint('udp')
-    const options = { seconds, size, flows, rate }
+    // A flow is a socket of a sender.
+    const senders = Math.ceil(flows / MOST_FLOWS)
+    const options = { seconds, size, flows: Math.ceil(flows / senders), rate: rate / senders }
     const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
-    const output = await run(world.client, [...PROGRAM, 'flood', host, String(port), ...flags])
-    const { sent } = JSON.parse(output) as { readonly sent: number }
+    const outputs = await Promise.all(
+      Array.from({ length: senders }, () =>
+        run(world.client, [...PROGRAM, 'flood', host, String(port), ...flags]),
+      ),
+    )
+    const sent = outputs.reduce((sum, output) => sum + (JSON.parse(output) as { sent: number }).sent, 0)
     // The sink reports a burst once nothing came for 300 ms: the last after the flood, if anything came at all.
     const before = bursts.length
     for (let waited = 0; bursts.length === before && waited < 1000; waited += 50) await sleep(50)
     const arrived = bursts.reduce((sum, burst) => sum + burst.datagrams, 0)
-    const milliseconds = bursts.reduce((sum, burst) => sum + burst.milliseconds, 0)
+    // Several senders do not begin at the same moment.
+    const milliseconds =
+      senders > 1 ? seconds * 1000 : bursts.reduce((sum, burst) => sum + burst.milliseconds, 0)
     return { sent, arrived, perSecond: arrived === 0 ? 0 : arrived / (milliseconds / 1000) }
   } finally {
     await sink.stop('SIGKILL')

@@ -15,6 +15,8 @@ export interface Running {
   readonly endpoint: (service: Service, family?: 4 | 6) => Endpoint
   /** The processes that do the forwarding; empty for a path in the kernel. */
   readonly pids: () => Promise<readonly number[]>
+  /** Those of them that connections go through, where others stand by: their memory grows and shrinks for other reasons. */
+  readonly carriers?: () => Promise<readonly number[]>
 }
 
 export interface Peer {

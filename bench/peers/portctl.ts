@@ -1,16 +1,16 @@
-/** portctl itself, once over each of its paths. */
+/** portctl itself, over each of its paths and with each of its engines. */
 import { startBackend } from '../lab/backend.ts'
 import { runContainer, startInstance } from '../lab/portctl.ts'
 import { outside } from '../lab/world.ts'
 import { type Peer, published, SERVICES } from './peer.ts'
 
-const peer = (name: string, via: 'auto' | 'relay'): Peer => ({
+const peer = (name: string, via: 'auto' | 'relay', flags: readonly string[] = []): Peer => ({
   name,
   needs: { nft: 'nftables' },
   protocols: ['tcp', 'udp'],
-  start: async (world = `portctl-${via}`) => {
+  start: async (world = ['portctl', via, ...flags].join('-')) => {
     const ends = await outside(world)
-    const instance = await startInstance(ends.host, world)
+    const instance = await startInstance(ends.host, world, flags)
     const { netns, target } = await runContainer(instance)
     await startBackend(netns)
     const specs = SERVICES.map(s => `${s.port}:${s.to}/${s.protocol}`)
@@ -20,6 +20,7 @@ const peer = (name: string, via: 'auto' | 'relay'): Peer => ({
       world: { name: world, ...ends, container: netns, target },
       endpoint: published,
       pids: instance.pids,
+      carriers: instance.relayPids,
     }
   },
 })
@@ -27,3 +28,8 @@ const peer = (name: string, via: 'auto' | 'relay'): Peer => ({
 /** The path a user gets: DNAT for this traffic. */
 export const portctlKernel = peer('portctl kernel', 'auto')
 export const portctlRelay = peer('portctl relay', 'relay')
+/** Where libc cannot be called. */
+export const portctlNode = peer('portctl relay, node engine', 'relay', ['--engine=node'])
+/** With so many data-path threads rather than the default. */
+export const portctlWorkers = (workers: number): Peer =>
+  peer('portctl relay', 'relay', [`--workers=${workers}`])
