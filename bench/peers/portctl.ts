@@ -8,7 +8,7 @@ const peer = (name: string, via: 'auto' | 'relay', flags: readonly string[] = []
   name,
   needs: { nft: 'nftables' },
   protocols: ['tcp', 'udp'],
-  start: async (world = ['portctl', via, ...flags].join('-')) => {
+  start: async (world = ['portctl', via, ...flags].join('-').replaceAll(/[-=]+/g, '-')) => {
     const ends = await outside(world)
     const instance = await startInstance(ends.host, world, flags)
     const { netns, target } = await runContainer(instance)
