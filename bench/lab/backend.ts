@@ -12,7 +12,7 @@ const NGINX = `
 worker_processes 1;
 daemon off;
 user root;
-pid /dev/null;
+pid backend.pid;
 error_log stderr crit;
 
 events { worker_connections 9000; }

@@ -11,7 +11,7 @@ worker_processes 2;
 
 daemon off;
 user root;
-pid /dev/null;
+pid stream.pid;
 error_log stderr crit;
 events { worker_connections 19000; }
 stream {
