@@ -3,7 +3,7 @@ import { AF_INET, loadLibc, SOCK_DGRAM, SOCKADDR_SIZE, writeSockaddr } from '../
 import { DEFAULT_LIMITS, type ServiceSpec } from '../../src/relay/engine.ts'
 import { Loop } from '../../src/relay/splice/loop.ts'
 import { LISTENER_WORD, LOCAL_WORD } from '../../src/relay/splice/udp-flows.ts'
-import { LoopGuard } from '../../src/relay/splice/udp-loops.ts'
+import { LoopGuard, UDP_PASSAGES_BYTES } from '../../src/relay/splice/udp-loops.ts'
 
 const libc = await loadLibc()
 const loop = new Loop(libc)
@@ -44,7 +44,7 @@ describe('a forged source that is a listener', () => {
     ['IPv6 wildcard, from loopback', ['::'], '::1', '::1', true],
     ['IPv6 wildcard, from another host', ['::'], '2001:db8::8', '2001:db8::9', false],
   ])('%s', (_, addresses, source, local, forged) => {
-    const guard = new LoopGuard(libc, loop)
+    const guard = new LoopGuard(libc, loop, new SharedArrayBuffer(UDP_PASSAGES_BYTES))
     guard.listening(1, spec(addresses, 5000, 5010))
     expect(guard.fromListener(key(source, 5010, local))).toBe(forged)
     expect(guard.fromListener(key(source, 5011, local))).toBe(false)
@@ -58,7 +58,7 @@ describe('a chain of services', () => {
   const fds: number[] = []
   let guard: LoopGuard
   beforeEach(() => {
-    guard = new LoopGuard(libc, loop)
+    guard = new LoopGuard(libc, loop, new SharedArrayBuffer(UDP_PASSAGES_BYTES))
     guard.listening(1, spec(['127.0.0.1'], PORT))
   })
   afterAll(() => {
@@ -96,5 +96,16 @@ describe('a chain of services', () => {
     const [other, outside] = socket(PORT + 1)
     guard.connected(other, PORT + 1, 3)
     expect(guard.hopsOf(outside)).toBe(0)
+  })
+
+  it('goes on where another thread has the next service', () => {
+    const shared = new SharedArrayBuffer(UDP_PASSAGES_BYTES)
+    const [here, there] = [new LoopGuard(libc, loop, shared), new LoopGuard(libc, loop, shared)]
+    there.listening(1, spec(['127.0.0.1'], PORT))
+    const [fd, identity] = socket(PORT)
+    here.connected(fd, PORT, 3)
+    expect(there.hopsOf(identity)).toBe(4)
+    here.closing(fd)
+    expect(there.hopsOf(identity)).toBe(0)
   })
 })

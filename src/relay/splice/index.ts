@@ -21,6 +21,7 @@ import { type Placement, placeServices } from './placement.ts'
 import { COUNTERS, Counter, MAX_SERVICES } from './services.ts'
 import { PASSAGES } from './tcp-loops.ts'
 import { type DataThread, startThread, type ThreadOptions } from './thread.ts'
+import { UDP_PASSAGES_BYTES } from './udp-loops.ts'
 
 export interface SpliceOptions {
   /** Data-path threads, 1 or more. */
@@ -43,6 +44,7 @@ export const createSpliceEngine = async (options: SpliceOptions = {}): Promise<E
       active: new SharedArrayBuffer(MAX_SERVICES * Int32Array.BYTES_PER_ELEMENT),
       published: new SharedArrayBuffer(PORTS * Uint16Array.BYTES_PER_ELEMENT),
       passages: new SharedArrayBuffer(PASSAGES * Int32Array.BYTES_PER_ELEMENT),
+      udpPassages: new SharedArrayBuffer(UDP_PASSAGES_BYTES),
     },
     ceiling: ceilingOf(limit),
     log: options.log ?? (() => undefined),

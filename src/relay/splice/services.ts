@@ -24,6 +24,8 @@ export interface SharedCounters {
   readonly published: SharedArrayBuffer
   /** Connections on their way through this host (tcp-loops.ts). */
   readonly passages: SharedArrayBuffer
+  /** Datagrams on their way through this host (udp-loops.ts). */
+  readonly udpPassages: SharedArrayBuffer
 }
 
 /** A service as a thread sees it. */
@@ -48,6 +50,8 @@ export interface Context {
   readonly published: Uint16Array
   /** See tcp-loops.ts: Atomics only. */
   readonly passages: Int32Array
+  /** See udp-loops.ts. */
+  readonly udpPassages: SharedArrayBuffer
   /** Descriptors from this number on are not for the data path (descriptors.ts). */
   readonly ceiling: number
   readonly log: (line: string) => void

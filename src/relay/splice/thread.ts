@@ -21,7 +21,7 @@ interface Waiting {
 
 export interface ThreadOptions {
   readonly workerFile: string
-  readonly shared: Pick<SharedCounters, 'active' | 'published' | 'passages'>
+  readonly shared: Pick<SharedCounters, 'active' | 'published' | 'passages' | 'udpPassages'>
   readonly ceiling: number
   readonly log: (line: string) => void
 }

@@ -6,7 +6,7 @@
  * listener; such a datagram is dropped. A *target* that is one of our listeners: the client is then a flow's
  * socket of ours. That is legitimate (a publication that leads to another one), so such sockets are remembered with
  * the number of services passed, and the chain is cut beyond MAX_HOPS; a service that leads to itself, or two that
- * lead to each other, end there.
+ * lead to each other, end there. Services may belong to different threads, so what is remembered is shared by all.
  */
 import { AF_INET, type Libc, type Pinned, SOCKADDR_SIZE, writeSockaddr } from '../../kernel/libc/index.ts'
 import type { ServiceSpec } from '../engine.ts'
@@ -23,8 +23,12 @@ const addressWords = (v4: boolean): readonly [number, number] => (v4 ? [1, 1] : 
 /** Port of a sockaddr whose first word is given: network order in the upper half. */
 const portOf = (word: number): number => ((word >>> 24) & 0xff) | ((word >>> 8) & 0xff00)
 
-/** Family and port, the part of a socket's own address that tells our sockets apart. */
-const socketKey = (word: number): number => word >>> 0
+/** Family and port, the part of a socket's own address that tells our sockets apart, as an index into `hops`. */
+const socketKey = (word: number): number => portOf(word) + ((word & 0xffff) === AF_INET ? 0 : PORTS)
+
+/** What the threads share: by port, how many listeners of ours have it, on any address; by socket, services passed. Atomics only. */
+const LISTENERS_BYTES = PORTS * Int32Array.BYTES_PER_ELEMENT
+export const UDP_PASSAGES_BYTES = LISTENERS_BYTES + 2 * PORTS
 
 interface Listening {
   readonly spec: ServiceSpec
@@ -36,16 +40,17 @@ export class LoopGuard {
   readonly #libc: Libc
   readonly #sockaddr: Pinned
   readonly #words: Int32Array
-  /** How many of our listeners have a port, on any address. */
-  readonly #listenersOn = new Uint32Array(PORTS)
+  readonly #listenersOn: Int32Array
   readonly #services = new Map<number, Listening>()
-  /** First word of the own sockaddr of a flow's socket → services that a datagram from it has passed. */
-  readonly #hops = new Map<number, number>()
-  /** Descriptor → its key in `#hops`, 0 for none. */
+  /** `socketKey` of a flow's socket → services that a datagram from it has passed. */
+  readonly #hops: Uint8Array
+  /** Descriptor → its key in `#hops`, 0 for none: no socket has port 0 of IPv4. */
   #key = new Int32Array(0)
 
-  constructor(libc: Libc, loop: Loop) {
+  constructor(libc: Libc, loop: Loop, shared: SharedArrayBuffer) {
     this.#libc = libc
+    this.#listenersOn = new Int32Array(shared, 0, PORTS)
+    this.#hops = new Uint8Array(shared, LISTENERS_BYTES)
     // A sockaddr, then its length for getsockname(2).
     this.#sockaddr = libc.pin(SOCKADDR_SIZE + 4)
     this.#words = new Int32Array(this.#sockaddr.bytes.buffer)
@@ -72,7 +77,7 @@ export class LoopGuard {
   /** Whether the datagram's source, which has no flow yet, is a listener of ours. `key` as in udp-flows.ts. */
   fromListener(key: Int32Array): boolean {
     const port = portOf(key[0] as number)
-    if (this.#listenersOn[port] === 0) return false
+    if (Atomics.load(this.#listenersOn, port) === 0) return false
     for (const { spec, addresses } of this.#services.values())
       if (spec.ports.first <= port && port <= spec.ports.last)
         if (addresses.some(address => listensAt(address, key))) return true
@@ -81,19 +86,19 @@ export class LoopGuard {
 
   /** Services that a datagram with this source has passed already, or −1 when it must go no further. */
   hopsOf(key: Int32Array): number {
-    const hops = this.#hops.get(socketKey(key[0] as number)) ?? 0
+    const hops = Atomics.load(this.#hops, socketKey(key[0] as number))
     return hops < MAX_HOPS ? hops : -1
   }
 
   /** A flow got its socket: remembers it if the target may be a listener of ours. */
   connected(fd: number, targetPort: number, hops: number): void {
-    if (this.#listenersOn[targetPort] === 0) return
+    if (Atomics.load(this.#listenersOn, targetPort) === 0) return
     this.#words[SOCKADDR_SIZE / 4] = SOCKADDR_SIZE
     const { address } = this.#sockaddr
     if (this.#libc.getsockname(fd, address, address + SOCKADDR_SIZE) < 0) return
-    const own = this.#words[0] as number
+    const own = socketKey(this.#words[0] as number)
     this.#key[fd] = own
-    this.#hops.set(socketKey(own), hops + 1)
+    Atomics.store(this.#hops, own, hops + 1)
   }
 
   /** A flow's socket is about to be closed. */
@@ -101,12 +106,12 @@ export class LoopGuard {
     const own = this.#key[fd] as number
     if (own === 0) return
     this.#key[fd] = 0
-    this.#hops.delete(socketKey(own))
+    Atomics.store(this.#hops, own, 0)
   }
 
   #countPorts(spec: ServiceSpec, sign: 1 | -1): void {
     for (let port = spec.ports.first; port <= spec.ports.last; port++)
-      this.#listenersOn[port] = (this.#listenersOn[port] as number) + sign * spec.addresses.length
+      Atomics.add(this.#listenersOn, port, sign * spec.addresses.length)
   }
 }
 

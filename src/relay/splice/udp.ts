@@ -85,7 +85,7 @@ class UdpRelay implements ProtocolHandler {
   #answering = NONE
   #batch = FIRST_BATCH
 
-  constructor({ libc, loop, counters, active, ceiling }: Context) {
+  constructor({ libc, loop, counters, active, ceiling, udpPassages }: Context) {
     this.#ceiling = ceiling
     this.#libc = libc
     this.#loop = loop
@@ -93,7 +93,7 @@ class UdpRelay implements ProtocolHandler {
     this.#active = active
     this.#sockets = udpSockets(libc)
     this.#flows = new FlowTable(libc)
-    this.#guard = new LoopGuard(libc, loop)
+    this.#guard = new LoopGuard(libc, loop, udpPassages)
     this.#inbox = new Inbox(libc, MAX_BATCH)
     this.#outbox = new Outbox(libc, MAX_BATCH)
     loop.onGrow(capacity => {

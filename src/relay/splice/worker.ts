@@ -36,6 +36,7 @@ const main = async (): Promise<void> => {
     active: new Int32Array(shared.active),
     published: new Uint16Array(shared.published),
     passages: new Int32Array(shared.passages),
+    udpPassages: shared.udpPassages,
     ceiling,
     log: (line: string) => answer({ log: line }),
   }
