@@ -2,6 +2,11 @@
  * How a change reaches the world: one transaction at a time, and all that queue up while one is under way go
  * together in the next one — one message to the relay, one nft run, one fsync.
  *
+ * What a transaction costs hardly depends on its size, so the next one waits for callers that the last one answered
+ * and that ask again at once: until as many are queued as were then answered and already waiting, or none has come
+ * for PAUSE, or for LINGER in all. Otherwise those who keep asking fall into groups that wait for each other's
+ * transaction. A caller who is alone never waits.
+ *
  * Order within a transaction, and why:
  *   1. relay: open listeners   bind(2) finds conflicts while nothing else has changed
  *   2. nft: apply operations   atomic by itself
@@ -63,6 +68,9 @@ interface Job {
 
 /** Bounds one nft transaction and one relay message, not throughput. */
 const BATCH = 256
+/** Milliseconds; a transaction takes about 15. */
+const PAUSE = 5
+const LINGER = 25
 
 const merge = (transactions: readonly Transaction[]): Transaction => ({
   open: transactions.flatMap(t => t.open),
@@ -79,6 +87,11 @@ export class Committer {
   readonly #world: World
   #queue: Job[] = []
   #draining: Promise<void> | undefined
+  /** Callers that are likely to be queued soon, and until when that is likely. */
+  #expected = 0
+  #expectedUntil = 0
+  /** Called when one more is queued. */
+  #onJoin: (() => void) | undefined
 
   constructor(world: World) {
     this.#world = world
@@ -91,6 +104,7 @@ export class Committer {
   submit(plan: Plan, { alone = false } = {}): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ plan, alone, resolve, reject })
+      this.#onJoin?.()
       this.#draining ??= this.#drain()
     })
   }
@@ -104,6 +118,7 @@ export class Committer {
     // One turn of the event loop lets requests that arrived together share the first batch.
     await new Promise(resolve => setImmediate(resolve))
     while (this.#queue.length > 0) {
+      await this.#gather()
       const jobs = this.#nextBatch()
       try {
         await this.#apply(merge(await Promise.all(jobs.map(job => job.plan()))))
@@ -112,9 +127,31 @@ export class Committer {
         if (jobs.length === 1) jobs[0]?.reject(error)
         else for (const job of jobs) await this.#applyOne(job)
       }
+      this.#expected = jobs.length + this.#queue.length
+      this.#expectedUntil = performance.now() + LINGER
     }
     // In the same turn as the last look at the queue: a submit from a caller just resolved starts a new drain.
     this.#draining = undefined
+  }
+
+  get #complete(): boolean {
+    return this.#queue.length >= this.#expected || performance.now() >= this.#expectedUntil
+  }
+
+  async #gather(): Promise<void> {
+    if (this.#complete) return
+    await new Promise<void>(resolve => {
+      const pause = setTimeout(resolve, PAUSE)
+      this.#onJoin = () => {
+        if (!this.#complete) {
+          pause.refresh()
+          return
+        }
+        clearTimeout(pause)
+        resolve()
+      }
+    })
+    this.#onJoin = undefined
   }
 
   #nextBatch(): readonly Job[] {
