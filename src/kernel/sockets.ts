@@ -2,7 +2,7 @@
  * Who holds a port: /proc/net/{tcp,udp}[6] gives the socket's inode, /proc/PID/fd the process that has it open
  * (proc(5)). The second step looks at every descriptor of every process, so it is for error messages only.
  */
-import { readdir, readFile, readlink } from 'node:fs/promises'
+import { open, readdir, readFile, readlink } from 'node:fs/promises'
 import { type Address, type Port, type PortRange, parseAddress } from '../core/address.ts'
 import type { Sysctl } from './sysctl.ts'
 
@@ -48,13 +48,44 @@ export const parseSocketTable = (text: string, transport: Transport): readonly B
 
 const readIfThere = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '')
 
+const PAGE = 4096
+
+/**
+ * A /proc/net file. Of a TCP table only what is needed: the kernel writes listening sockets first (tcp_seq_start in
+ * net/ipv4/tcp_ipv4.c), and a busy host has tens of thousands of others, which take it a second to write.
+ */
+const readSocketTable = async (path: string, transport: Transport): Promise<string> => {
+  const file = await open(path).catch(() => null)
+  if (file === null) return ''
+  try {
+    const page = Buffer.alloc(PAGE)
+    for (let text = ''; ; ) {
+      const { bytesRead } = await file.read(page, 0, PAGE)
+      text += page.toString('latin1', 0, bytesRead)
+      // The kernel writes whole lines.
+      if (bytesRead === 0 || (transport === 'tcp' && !isListener(text.trimEnd().split('\n').at(-1) ?? '')))
+        return text
+    }
+  } catch {
+    return ''
+  } finally {
+    await file.close()
+  }
+}
+
+/** The heading counts as one: sockets may follow. */
+const isListener = (line: string): boolean => {
+  const state = line.trim().split(/\s+/)[3]
+  return state === LISTEN || state === 'st'
+}
+
 /** Of the namespace that process `pid` is in. */
 export const boundSockets = async (
   transport: Transport,
   pid: number | 'self' = 'self',
 ): Promise<readonly BoundSocket[]> => {
   const tables = await Promise.all(
-    [transport, `${transport}6`].map(table => readIfThere(`/proc/${pid}/net/${table}`)),
+    [transport, `${transport}6`].map(table => readSocketTable(`/proc/${pid}/net/${table}`, transport)),
   )
   return tables.flatMap(table => parseSocketTable(table, transport))
 }

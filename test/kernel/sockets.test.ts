@@ -61,6 +61,21 @@ describe('in a namespace', () => {
     await waitFor('the server to be gone', async () => (await boundSockets('tcp', pid)).length === 0)
   })
 
+  test('listeners beyond a page of the table, with connections among them', async () => {
+    const ports = Array.from({ length: 100 }, (_, i) => 41_000 + i)
+    const program = `
+      const net = require('node:net')
+      let open = 0
+      for (const port of ${JSON.stringify(ports)})
+        net.createServer().listen(port, '127.0.0.1', () =>
+          net.connect(port, '127.0.0.1').on('connect', () => ++open === ${ports.length} && console.log('ready')))`
+    const child = lab().spawn(lab().host, process.execPath, ['-e', program])
+    await new Promise(resolve => child.stdout.once('data', resolve))
+    const listening = (await boundSockets('tcp', child.pid as number)).map(({ port }) => port)
+    expect(listening.filter(port => ports.includes(port)).sort()).toEqual(ports)
+    child.kill('SIGKILL')
+  })
+
   test('sockets of other namespaces are not seen', async () => {
     const pid = await serve({ kind: 'who', host: '127.0.0.1', port: 48_123 })
     expect(await boundSockets('tcp', pid)).toMatchObject([{ address: '127.0.0.1', port: 48_123 }])
