@@ -52,7 +52,11 @@ interface StartOptions {
   readonly stdout?: 'log' | 'pipe'
 }
 
-/** Starts a long-lived command; its output goes to a file in the work directory. */
+/**
+ * Starts a long-lived command; its output goes to a file in the work directory. In a session of its own, as a service
+ * manager or a container runtime would: the scheduler shares the CPUs out by session first (sched_autogroup, sched(7)), so
+ * peers in the session of the load would be measured against each other's share of it.
+ */
 export const start = (
   netns: Netns,
   command: readonly string[],
@@ -61,7 +65,7 @@ export const start = (
   const log = openSync(join(paths.work, `${logs++}-${command[0]?.replaceAll('/', '_')}.log`), 'a')
   const [file, ...args] = enter(netns, command)
   const stdio: StdioOptions = ['ignore', stdout === 'pipe' ? 'pipe' : log, log, ...extraFds]
-  const child = spawn(file, args, { stdio, env: { ...process.env, ...env } })
+  const child = spawn(file, args, { stdio, env: { ...process.env, ...env }, detached: true })
   closeSync(log)
   const exited = new Promise<void>(resolve => child.once('exit', () => resolve()))
   if (child.pid === undefined) throw new Error(`could not start ${command.join(' ')}`)
