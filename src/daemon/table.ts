@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { PortctlError } from '../core/errors.ts'
 import type { JsonObject, Nft } from '../kernel/nft.ts'
 import { type Desired, NOTHING, type Operation } from '../plan/index.ts'
-import { TABLE } from '../plan/nftables.ts'
+import { type NftCommand, TABLE } from '../plan/nftables.ts'
 import { COUNTED, drift, readCounters, readTable, repair, type Traffic } from '../plan/observed.ts'
 import { applyAll } from '../plan/operations.ts'
 import { commands, replaceTable } from '../plan/ruleset.ts'
@@ -32,6 +32,8 @@ export class Table {
   /** What the table holds by our doing. */
   #held: Desired | undefined
   #doubtful = false
+  /** The generation of the ruleset in which the table was last known to be whole: seen, or our own next one. */
+  #intactAt: number | undefined
   /** The change under way: one at a time, whoever asks for it. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -43,7 +45,7 @@ export class Table {
     return this.#inTurn(async () => {
       const after = applyAll(this.#held ?? NOTHING, operations)
       if (isDeepStrictEqual(after, NOTHING)) await this.#remove()
-      else if (this.#held === undefined) await this.#nft.apply(replaceTable(after))
+      else if (this.#held === undefined) await this.#commit(replaceTable(after))
       else if (this.#doubtful) await this.#repair(after)
       else await this.#change(operations, after)
       this.#held = isDeepStrictEqual(after, NOTHING) ? undefined : after
@@ -63,9 +65,13 @@ export class Table {
   /** Puts the table back when somebody has removed it, or its rules. @returns whether it had to be */
   revive(): Promise<boolean> {
     return this.#inTurn(async () => {
-      if (this.#held === undefined || readTable(await this.#nft.listOutline(REF)).intact) return false
-      await this.#repair(this.#held)
-      return true
+      if (this.#held === undefined) return false
+      const generation = await this.#nft.generation()
+      if (generation !== undefined && generation === this.#intactAt) return false
+      const { intact } = readTable(await this.#nft.listOutline(REF))
+      this.#intactAt = intact ? generation : undefined
+      if (!intact) await this.#repair(this.#held)
+      return !intact
     })
   }
 
@@ -93,7 +99,7 @@ export class Table {
 
   async #change(operations: readonly Operation[], after: Desired): Promise<void> {
     try {
-      await this.#nft.apply(commands(operations))
+      await this.#commit(commands(operations))
     } catch (error) {
       if (!contradicts(error)) throw error
       await this.#repair(after)
@@ -103,14 +109,23 @@ export class Table {
   async #remove(): Promise<void> {
     // Adding a table that is there is no error; deleting one that is not would be.
     if (this.#held !== undefined)
-      await this.#nft.apply([{ add: { table: TABLE } }, { delete: { table: TABLE } }])
+      await this.#commit([{ add: { table: TABLE } }, { delete: { table: TABLE } }])
     this.#held = undefined
   }
 
   async #repair(desired: Desired): Promise<void> {
     const change = repair(desired, drift(desired, readTable(await this.#list())))
-    if (change.length > 0) await this.#nft.apply(change)
+    if (change.length > 0) await this.#commit(change)
     this.#doubtful = false
+  }
+
+  async #commit(change: readonly NftCommand[]): Promise<void> {
+    const before = this.#intactAt
+    this.#intactAt = undefined
+    await this.#nft.apply(change)
+    if (before === undefined) return
+    const now = await this.#nft.generation()
+    if (now === before + 1) this.#intactAt = now
   }
 
   #list(): Promise<readonly JsonObject[] | null> {

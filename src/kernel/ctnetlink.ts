@@ -4,22 +4,16 @@
  *
  * Acts on the network namespace of this process. Requests carry no NLM_F_ACK: the kernel handles them inside send(2) and
  * queues an answer only for those that failed, so all answers there will be can be read without waiting.
- * Layouts: linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h.
+ * Layouts: linux/netfilter/nfnetlink_conntrack.h.
  */
 import { addressToBigint, familyOf, type Protocol } from '../core/address.ts'
 import { PortctlError } from '../core/errors.ts'
 import type { Flow } from './flow.ts'
 import { AF_INET, AF_INET6, ENOENT, errnoName, type Libc, loadLibc, MSG_DONTWAIT } from './libc/index.ts'
-
-const AF_NETLINK = 16
-const SOCK_RAW = 3
-const NETLINK_NETFILTER = 12
+import { messageHead, NLMSG_ERROR, NLMSG_HEADER, sendMessage, withNetlink } from './netlink.ts'
 
 /** Subsystem 1 (ctnetlink), message 2 (IPCTNL_MSG_CT_DELETE). */
 const CT_DELETE = (1 << 8) | 2
-const NLM_F_REQUEST = 1
-const NLMSG_ERROR = 2
-const NLMSG_HEADER = 16
 
 const NESTED = 0x8000
 const CTA_TUPLE_ORIG = 1
@@ -80,22 +74,9 @@ const deletion = ({ protocol, original }: Flow, sequence: number): Buffer => {
       attribute(CTA_PROTO_DST_PORT, portBytes(original.destinationPort)),
     ),
   )
-  // struct nlmsghdr, then struct nfgenmsg: family, version 0, resource id 0.
-  const head = Buffer.alloc(NLMSG_HEADER + 4)
-  head.writeUInt32LE(head.length + tuple.length, 0)
-  head.writeUInt16LE(CT_DELETE, 4)
-  head.writeUInt16LE(NLM_F_REQUEST, 6)
-  head.writeUInt32LE(sequence, 8)
-  head.writeUInt8(family === 4 ? AF_INET : AF_INET6, NLMSG_HEADER)
+  const head = messageHead(CT_DELETE, sequence, family === 4 ? AF_INET : AF_INET6, tuple.length)
   return Buffer.concat([head, tuple])
 }
-
-const failed = (libc: Libc, call: string): PortctlError =>
-  PortctlError.of('syscall-failed', {
-    call,
-    errno: errnoName(libc.errno()),
-    subject: 'conntrack netlink socket',
-  })
 
 /** The first failure among the answers, as an errno; an entry that has gone by itself is none. */
 const firstFailure = (libc: Libc, socket: number): number | undefined => {
@@ -119,16 +100,10 @@ const firstFailure = (libc: Libc, socket: number): number | undefined => {
 /** @throws `libc-unavailable`, `syscall-failed` */
 export const deleteFlows = async (flows: readonly Flow[]): Promise<void> => {
   const libc = await loadLibc()
-  const socket = libc.socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)
-  if (socket === -1) throw failed(libc, 'socket')
-  try {
+  withNetlink(libc, socket => {
     for (let from = 0; from < flows.length; from += BATCH) {
-      const request = Buffer.concat(
-        flows.slice(from, from + BATCH).map((flow, i) => deletion(flow, from + i + 1)),
-      )
-      const memory = libc.pin(request.length)
-      memory.bytes.set(request)
-      if (libc.send(socket, memory.address, request.length, 0) !== request.length) throw failed(libc, 'send')
+      const batch = flows.slice(from, from + BATCH)
+      sendMessage(libc, socket, Buffer.concat(batch.map((flow, i) => deletion(flow, from + i + 1))))
       const errno = firstFailure(libc, socket)
       if (errno !== undefined)
         throw PortctlError.of('syscall-failed', {
@@ -137,7 +112,5 @@ export const deleteFlows = async (flows: readonly Flow[]): Promise<void> => {
           subject: 'conntrack',
         })
     }
-  } finally {
-    libc.close(socket)
-  }
+  })
 }

@@ -4,6 +4,8 @@ import { deleteFlows } from './ctnetlink.ts'
 import { createLinks, type Links } from './link.ts'
 import { createNetns, type Netns } from './netns.ts'
 import { createNft, type Nft } from './nft.ts'
+import { nftGeneration } from './nft-generation.ts'
+import { execute } from './process.ts'
 import { hostSysctl, type Sysctl } from './sysctl.ts'
 
 export interface Kernel {
@@ -15,7 +17,7 @@ export interface Kernel {
 }
 
 export const createKernel = (): Kernel => ({
-  nft: createNft(),
+  nft: createNft(execute, nftGeneration),
   links: createLinks(),
   netns: createNetns(),
   sysctl: hostSysctl,

@@ -36,8 +36,10 @@ export interface Nft {
   apply(commands: readonly NftCommand[], options?: RunOptions): Promise<void>
   /** Everything in a table, without the `metainfo` object; null when there is no such table. */
   listTable(ref: TableRef): Promise<readonly NftObject[] | null>
-  /** The same without elements: its cost does not grow with them. */
+  /** The same without elements; nft 1.0.6 fetches them all the same. */
   listOutline(ref: TableRef): Promise<readonly NftObject[] | null>
+  /** A number that each transaction anybody commits raises by one; undefined when it cannot be had. */
+  generation(): Promise<number | undefined>
   /** These sets and maps with their elements and counters; what is not there is left out. One nft each. */
   listSets(ref: TableRef, sets: readonly SetRef[]): Promise<readonly NftObject[]>
   /** Rejects with the reason why nftables cannot be used here: `tool-missing`, `nft-denied`, `nft-failed`. */
@@ -63,7 +65,11 @@ export const classifyNftError = (stderr: string): PortctlError => {
   return PortctlError.of(code, { why })
 }
 
-export const createNft = (how: Execute = execute): Nft => {
+/** @param generation of the namespace that `how` runs nft in */
+export const createNft = (
+  how: Execute = execute,
+  generation = async (): Promise<number | undefined> => undefined,
+): Nft => {
   const nft = async (args: readonly string[], options?: RunOptions): Promise<string> => {
     const { exitCode, stdout, stderr } = await how('nft', ['-j', ...args], options)
     if (exitCode !== 0) throw classifyNftError(stderr)
@@ -91,6 +97,7 @@ export const createNft = (how: Execute = execute): Nft => {
     },
     listTable: ref => list('list', 'table', ref.family, ref.table),
     listOutline: ref => list('-t', 'list', 'table', ref.family, ref.table),
+    generation,
     listSets: async (ref, sets) => {
       // Several lists in one nft run confuse the cache of 1.0.6 ("No such file or directory" for all but the last).
       const listings = await Promise.all(

@@ -130,3 +130,21 @@ export const nftConformance = (make: () => Nft): void => {
     expect(await bridges()).toBeUndefined()
   })
 }
+
+/** For an Nft whose generation can be had. */
+export const generationConformance = (make: () => Nft): void => {
+  test('the generation rises by one with each transaction, and not with a check, a listing or a refusal', async () => {
+    const nft = make()
+    await nft.apply([{ add: table }, { delete: table }, { add: table }, MAP, SET])
+    const first = (await nft.generation()) as number
+    expect(first).toEqual(expect.any(Number))
+    await nft.check([{ add: setElement('portctl0') }])
+    await nft.listTable(ref)
+    await expect(nft.apply([{ delete: setElement('absent') }])).rejects.toThrow()
+    expect(await nft.generation()).toBe(first)
+    await nft.apply([{ add: setElement('portctl0') }, { add: mapElement(80, '10.0.0.1') }])
+    expect(await nft.generation()).toBe(first + 1)
+    await nft.apply([{ delete: setElement('portctl0') }])
+    expect(await nft.generation()).toBe(first + 2)
+  })
+}

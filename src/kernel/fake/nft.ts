@@ -160,6 +160,7 @@ const describe = ({ kind, definition, elements, rules }: Holder): readonly NftOb
 export const createFakeNft = (): FakeNft => {
   let state: State = new Map()
   let broken: PortctlError | null = null
+  let generation = 1
 
   const attempt = (commands: readonly NftCommand[]): State => {
     if (broken !== null) throw broken
@@ -178,6 +179,7 @@ export const createFakeNft = (): FakeNft => {
     },
     apply: async commands => {
       state = attempt(commands)
+      if (commands.length > 0) generation++
     },
     listTable: async ref => {
       const table = find(ref)
@@ -198,6 +200,7 @@ export const createFakeNft = (): FakeNft => {
         return holder?.kind === kind ? describe(holder) : []
       })
     },
+    generation: async () => (broken === null ? generation : undefined),
     probe: async () => {
       if (broken !== null) throw broken
     },
