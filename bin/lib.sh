@@ -23,7 +23,8 @@ need_node() {
     die "Node.js 20.19 or newer is needed, this is $(node --version)"
 }
 
-# Arguments: COMMAND=PACKAGE... One apt-get for all packages whose command is not there.
+# Arguments: COMMAND=PACKAGE... One apt-get for all packages whose command is not there. RUNLEVEL: the services that come
+# with some of them are not started (invoke-rc.d(8) takes it for single-user mode).
 need_commands() {
   local pair missing=()
   PATH=$PATH:/usr/sbin:/sbin
@@ -34,7 +35,7 @@ need_commands() {
   command -v apt-get >/dev/null || die "missing packages: ${missing[*]}"
   echo "installing: ${missing[*]}"
   as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # node_modules holds exactly what package-lock.json says: npm's hidden lock file lists what it put there, and only
