@@ -6,7 +6,7 @@ const AF_NETLINK = 16
 const SOCK_RAW = 3
 const NETLINK_NETFILTER = 12
 
-export const NLM_F_REQUEST = 1
+const NLM_F_REQUEST = 1
 export const NLMSG_ERROR = 2
 /** Bytes of struct nlmsghdr, and of struct nfgenmsg that follows it. */
 export const NLMSG_HEADER = 16
@@ -23,7 +23,7 @@ export const messageHead = (type: number, sequence: number, family: number, payl
   return head
 }
 
-export const netlinkFailed = (libc: Libc, call: string): PortctlError =>
+const netlinkFailed = (libc: Libc, call: string): PortctlError =>
   PortctlError.of('syscall-failed', {
     call,
     errno: errnoName(libc.errno()),
