@@ -135,7 +135,9 @@ export class Committer {
   }
 
   get #complete(): boolean {
-    return this.#queue.length >= this.#expected || performance.now() >= this.#expectedUntil
+    const { length } = this.#queue
+    const full = length >= BATCH || this.#queue.some(job => job.alone)
+    return full || length >= this.#expected || performance.now() >= this.#expectedUntil
   }
 
   async #gather(): Promise<void> {

@@ -61,10 +61,11 @@ const readSocketTable = async (path: string, transport: Transport): Promise<stri
     const page = Buffer.alloc(PAGE)
     for (let text = ''; ; ) {
       const { bytesRead } = await file.read(page, 0, PAGE)
-      text += page.toString('latin1', 0, bytesRead)
-      // The kernel writes whole lines.
-      if (bytesRead === 0 || (transport === 'tcp' && !isListener(text.trimEnd().split('\n').at(-1) ?? '')))
-        return text
+      const more = page.toString('latin1', 0, bytesRead)
+      text += more
+      const end = more.lastIndexOf('\n')
+      const last = more.slice(more.lastIndexOf('\n', end - 1) + 1, end)
+      if (bytesRead === 0 || (transport === 'tcp' && end > 0 && !isListener(last))) return text
     }
   } catch {
     return ''

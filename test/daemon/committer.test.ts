@@ -79,3 +79,13 @@ test('those who keep arriving do not hold up a transaction without end', async (
   expect(first?.size).toBe(20)
   expect(second?.size).toBeLessThan(10)
 })
+
+test('a change that goes alone gains nothing by waiting, and does not', async () => {
+  const alone = () =>
+    committer.submit(() => ({ ...NOTHING, changes: [{ delete: 'publications', id: 'x' }] }), { alone: true })
+  const all = Promise.all(Array.from({ length: 10 }, alone))
+  await vi.advanceTimersByTimeAsync(300)
+  await all
+  const [first, last] = [transactions.at(0)?.at ?? 0, transactions.at(-1)?.at ?? 0]
+  expect(last - first).toBe(9 * TRANSACTION)
+})

@@ -7,17 +7,15 @@
  * connections there are; and a thread that is alone with its table counts no references when a call looks one up.
  *
  * Listeners are made by the main thread, in the process's table, and copied into each thread's with pidfd_getfd(2).
- * Where that is forbidden (kernels before 5.6, some seccomp profiles) ordinary threads stay in the process's table. Listeners
+ * Where either is forbidden (kernels before 5.6, some seccomp profiles) ordinary threads stay in the process's table. Listeners
  * that do not fit into it live in *annexes*, threads that make their own.
  *
  * Numbers from the ceiling upwards are not for connections, so that a port can still be published, and a shared
  * table still has room for control; of the rest, listeners leave a quarter at least to connections.
  */
 import { readdirSync, readlinkSync } from 'node:fs'
-import { PortctlError } from '../../core/errors.ts'
 import {
   CLONE_FILES,
-  errnoName,
   type Libc,
   RLIMIT_NOFILE,
   SIG_BLOCK,
@@ -63,23 +61,19 @@ export const raiseOpenFilesLimit = (libc: Libc, most: number): number => {
  *   - stdin, stdout and stderr, whose numbers nothing else must get.
  * From here on, numbers of the main thread mean nothing to this one, nor the reverse. Signals are kept away, because
  * libuv's handler runs on any thread and writes to a pipe of the main thread's, by its number; not SIGPROF, whose handler
- * is V8's profiler.
+ * is V8's profiler. Returns false, having changed nothing, where it is forbidden.
  */
-export const takeOwnDescriptors = (libc: Libc): void => {
+export const takeOwnDescriptors = (libc: Libc): boolean => {
+  if (libc.unshare(CLONE_FILES) < 0) return false
   const everySignal = libc.pin(SIGSET_SIZE)
   everySignal.bytes.fill(0xff)
   everySignal.bytes[(SIGPROF - 1) >> 3] = 0xff & ~(1 << ((SIGPROF - 1) & 7))
   libc.pthread_sigmask(SIG_BLOCK, everySignal.address, 0)
-  if (libc.unshare(CLONE_FILES) < 0)
-    throw PortctlError.of('syscall-failed', {
-      call: 'unshare',
-      subject: 'descriptor table',
-      errno: errnoName(libc.errno()),
-    })
   for (const name of readdirSync('/proc/thread-self/fd')) {
     const fd = Number(name)
     if (fd > 2 && !isAnonymous(fd)) libc.close(fd)
   }
+  return true
 }
 
 /** Copies a descriptor of the process's table into the calling thread's; a number, or −1 with errno set. */

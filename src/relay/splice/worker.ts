@@ -3,8 +3,8 @@
  * The thread ends after `stop`; a failure it does not expect ends it with an error, and the relay with it.
  */
 import { receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { asPortctlError } from '../../core/errors.ts'
-import { EPOLLET, EPOLLIN, loadLibc } from '../../kernel/libc/index.ts'
+import { asPortctlError, PortctlError } from '../../core/errors.ts'
+import { EPOLLET, EPOLLIN, errnoName, loadLibc } from '../../kernel/libc/index.ts'
 import type { ServiceSpec } from '../engine.ts'
 import type { Answer, Command, WorkerData } from './commands.ts'
 import { canBorrow, openProcessTable, takeOwnDescriptors } from './descriptors.ts'
@@ -18,8 +18,13 @@ const { port, wakeFd, annex, ceiling, ...shared } = workerData as WorkerData
 
 const main = async (): Promise<void> => {
   const libc = await loadLibc()
-  const ownTable = annex || canBorrow(libc, wakeFd)
-  if (ownTable) takeOwnDescriptors(libc)
+  const ownTable = (annex || canBorrow(libc, wakeFd)) && takeOwnDescriptors(libc)
+  if (annex && !ownTable)
+    throw PortctlError.of('syscall-failed', {
+      call: 'unshare',
+      subject: 'descriptor table',
+      errno: errnoName(libc.errno()),
+    })
   const processTable = ownTable && !annex ? openProcessTable(libc) : undefined
   const loop = new Loop(libc)
   const services = new Map<number, Service>()
