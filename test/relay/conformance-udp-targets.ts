@@ -102,6 +102,19 @@ export const describeUdpTargets = (bed: UdpBed, abilities: UdpAbilities): void =
       expect((await counters(service.id)).total).toBeLessThan(20)
     })
 
+    it('nor one that leads to itself by the second address of its target', async () => {
+      const at = port()
+      const range = { first: at, last: at }
+      const target = { address: LOCAL, alternative: '::1' }
+      const service = await open(target, at, { addresses: ['::1'], ports: range })
+      await (await client('::1', at)).send('round and round')
+      const server = await echo()
+      const other = await open({ address: LOCAL }, server.port)
+      const asking = await client(LOCAL, other.port)
+      for (let i = 0; i < 200; i++) await asking.ask('still alive')
+      expect((await counters(service.id)).total).toBeLessThan(20)
+    })
+
     it('two services that lead to each other do not spin', async () => {
       const [a, b] = [port(), port()]
       const one = await open({ address: LOCAL }, b, { ports: { first: a, last: a } })

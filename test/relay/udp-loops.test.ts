@@ -1,9 +1,11 @@
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { writeFileSync } from 'node:fs'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { AF_INET, loadLibc, SOCK_DGRAM, SOCKADDR_SIZE, writeSockaddr } from '../../src/kernel/libc/index.ts'
 import { DEFAULT_LIMITS, type ServiceSpec } from '../../src/relay/engine.ts'
 import { Loop } from '../../src/relay/splice/loop.ts'
 import { LISTENER_WORD, LOCAL_WORD } from '../../src/relay/splice/udp-flows.ts'
 import { LoopGuard, UDP_PASSAGES_BYTES } from '../../src/relay/splice/udp-loops.ts'
+import { enterNamespace } from './udp-peers.ts'
 
 const libc = await loadLibc()
 const loop = new Loop(libc)
@@ -33,23 +35,43 @@ const key = (address: string, port: number, local: string): Int32Array => {
 }
 
 describe('a forged source that is a listener', () => {
+  beforeAll(enterNamespace)
+
   it.each([
-    ['bound to that address', ['192.0.2.7'], '192.0.2.7', '192.0.2.9', true],
-    ['bound to another', ['192.0.2.8'], '192.0.2.7', '192.0.2.9', false],
+    ['bound to that address', ['10.11.0.1'], '10.11.0.1', '10.11.0.2', true],
+    ['bound to another', ['10.11.0.2'], '10.11.0.1', '10.11.0.2', false],
+    ['bound to loopback', ['127.0.0.3'], '127.0.0.3', '127.0.0.1', true],
     ['wildcard, from loopback', ['0.0.0.0'], '127.0.0.3', '127.0.0.1', true],
     ['wildcard, from the address asked', ['0.0.0.0'], '192.0.2.9', '192.0.2.9', true],
+    ['wildcard, from another address of this host', ['0.0.0.0'], '10.11.0.1', '10.11.0.2', true],
     ['wildcard, from another host', ['0.0.0.0'], '198.51.100.1', '192.0.2.9', false],
     ['wildcard of the other family', ['::'], '127.0.0.1', '127.0.0.1', false],
-    ['IPv6, bound to that address', ['2001:db8::7'], '2001:db8::7', '2001:db8::9', true],
-    ['IPv6 wildcard, from loopback', ['::'], '::1', '::1', true],
-    ['IPv6 wildcard, from another host', ['::'], '2001:db8::8', '2001:db8::9', false],
+    ['one of two', ['fd11::1', '10.11.0.1'], '10.11.0.1', '10.11.0.2', true],
+    ['IPv6, bound to that address', ['fd11::1'], 'fd11::1', 'fd11::2', true],
+    ['IPv6, bound to another', ['fd11::2'], 'fd11::1', 'fd11::2', false],
+    ['IPv6 wildcard, from loopback', ['::'], '::1', 'fd11::1', true],
+    ['IPv6 wildcard, from another address of this host', ['::'], 'fd11::2', 'fd11::1', true],
+    ['IPv6 wildcard, from another host', ['::'], '2001:db8::8', 'fd11::1', false],
+    ['IPv6 wildcard of the other family', ['0.0.0.0'], '::1', '::1', false],
   ])('%s', (_, addresses, source, local, forged) => {
+    const shared = new SharedArrayBuffer(UDP_PASSAGES_BYTES)
+    const carrying = new LoopGuard(libc, loop, shared)
+    carrying.listening(1, spec(addresses, 5000, 5010))
+    for (const guard of [carrying, new LoopGuard(libc, loop, shared)]) {
+      expect(guard.fromListener(key(source, 5010, local))).toBe(forged)
+      expect(guard.fromListener(key(source, 5011, local))).toBe(false)
+    }
+    carrying.silent(1)
+    expect(carrying.fromListener(key(source, 5010, local))).toBe(false)
+  })
+
+  it('is not every host where ip_nonlocal_bind is set', () => {
+    const files = ['ipv4', 'ipv6'].map(family => `/proc/sys/net/${family}/ip_nonlocal_bind`)
+    for (const file of files) writeFileSync(file, '1')
     const guard = new LoopGuard(libc, loop, new SharedArrayBuffer(UDP_PASSAGES_BYTES))
-    guard.listening(1, spec(addresses, 5000, 5010))
-    expect(guard.fromListener(key(source, 5010, local))).toBe(forged)
-    expect(guard.fromListener(key(source, 5011, local))).toBe(false)
-    guard.silent(1)
-    expect(guard.fromListener(key(source, 5010, local))).toBe(false)
+    guard.listening(1, spec(['0.0.0.0', '::'], 5000))
+    expect(guard.fromListener(key('198.51.100.1', 5000, '10.11.0.1'))).toBe(false)
+    expect(guard.fromListener(key('2001:db8::8', 5000, 'fd11::1'))).toBe(false)
   })
 })
 
@@ -96,6 +118,14 @@ describe('a chain of services', () => {
     const [other, outside] = socket(PORT + 1)
     guard.connected(other, PORT + 1, 3)
     expect(guard.hopsOf(outside)).toBe(0)
+  })
+
+  it('goes on by the socket that a flow moves to', () => {
+    const [old] = socket(PORT)
+    guard.connected(old, PORT, 3)
+    const [fd, identity] = socket(PORT)
+    guard.moved(old, fd, PORT)
+    expect(guard.hopsOf(identity)).toBe(4)
   })
 
   it('goes on where another thread has the next service', () => {

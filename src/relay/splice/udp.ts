@@ -291,10 +291,10 @@ class UdpRelay implements ProtocolHandler {
       return bytes
     }
     const alternative = (state & ON_ALTERNATIVE) === 0
-    const listener = this.#index[this.#flows.listener(flow)] as number
-    const fd = this.#socket(carried, targetPort(carried.service.spec, listener), alternative)
+    const port = targetPort(carried.service.spec, this.#index[this.#flows.listener(flow)] as number)
+    const fd = this.#socket(carried, port, alternative)
     if (fd < 0) return 0
-    this.#guard.closing(old)
+    this.#guard.moved(old, fd, port)
     this.#loop.close(old)
     this.#flows.replaceSocket(flow, fd)
     this.#flow[fd] = flow
