@@ -12,25 +12,24 @@ const linkOf = (directory: string, fd: number): string | undefined => {
   }
 }
 
-/** The directory of the one data-path thread: it alone keeps a way to the process's table. */
-const dataThread = (): string => {
-  const directories = readdirSync('/proc/self/task').map(thread => `/proc/self/task/${thread}/fd`)
-  const own = directories.find(directory =>
-    numbersIn(directory).some(fd => linkOf(directory, fd) === 'anon_inode:[pidfd]'),
-  )
-  if (own === undefined) throw new Error('no thread has a descriptor table of its own')
+/** The directories of the data-path threads: they alone keep a way to the process's table. */
+const dataThreads = (): readonly string[] => {
+  const own = readdirSync('/proc/self/task')
+    .map(thread => `/proc/self/task/${thread}/fd`)
+    .filter(directory => numbersIn(directory).some(fd => linkOf(directory, fd) === 'anon_inode:[pidfd]'))
+  if (own.length === 0) throw new Error('no thread has a descriptor table of its own')
   return own
 }
 
-/** Descriptors of the data-path thread that are sockets. */
-export const socketsOfDataThread = (): readonly number[] => {
-  const directory = dataThread()
-  return numbersIn(directory).filter(fd => linkOf(directory, fd)?.startsWith('socket:'))
-}
+/** Descriptors of data-path threads that are sockets. */
+export const socketsOfDataThreads = (): readonly number[] =>
+  dataThreads().flatMap(directory =>
+    numbersIn(directory).filter(fd => linkOf(directory, fd)?.startsWith('socket:')),
+  )
 
-/** The soft limit under which the data-path thread may open so many more: descriptors fill gaps first. */
+/** The soft limit under which the one data-path thread may open so many more: descriptors fill gaps first. */
 export const limitThatLeaves = (room: number): number => {
-  const used = new Set(numbersIn(dataThread()))
+  const used = new Set(dataThreads().flatMap(numbersIn))
   let limit = 0
   for (let free = 0; free < room; limit++) if (!used.has(limit)) free++
   return limit

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { loadLibc, RLIMIT_NOFILE } from '../../src/kernel/libc/index.ts'
 import { createSpliceEngine } from '../../src/relay/splice/index.ts'
 import { buildProgram, buildWorker } from './build-worker.ts'
-import { limitThatLeaves, socketsOfDataThread } from './descriptors.ts'
+import { limitThatLeaves, socketsOfDataThreads } from './descriptors.ts'
 import { LOCAL, LOCAL6, tcpBed } from './tcp-bed.ts'
 import { Peer } from './udp-peers.ts'
 
@@ -179,7 +179,7 @@ describe('splice: descriptors kept back for control', () => {
     bed.cleanup(() => child.kill('SIGKILL'))
     await once(child.stdout, 'data')
     expect(await bed.counters(id)).toMatchObject({ total: 400 })
-    expect(Math.max(...socketsOfDataThread())).toBeLessThan(OPEN_FILES - 32)
+    expect(Math.max(...socketsOfDataThreads())).toBeLessThan(OPEN_FILES - 32)
   })
 })
 
@@ -212,7 +212,7 @@ describe('splice: threads with tables of their own', () => {
     const { id, port } = await bed.open({ address: LOCAL }, server.port)
     const program = `
       const { connect } = require('node:net')
-      for (let i = 0; i < 250; i++)
+      for (let i = 0; i < 200; i++)
         connect(${port}, '${LOCAL}', function () { this.write('x') }).on('data', () => process.stdout.write('.')).on('error', () => {})`
     const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
     bed.cleanup(() => child.kill('SIGKILL'))
@@ -220,11 +220,46 @@ describe('splice: threads with tables of their own', () => {
     child.stdout.on('data', data => {
       heard += data.length
     })
-    await expect.poll(() => heard, { timeout: 5000 }).toBe(250)
-    expect((await bed.counters(id)).active).toBe(250)
+    await expect.poll(() => heard, { timeout: 5000 }).toBe(200)
+    expect((await bed.counters(id)).active).toBe(200)
     // Nobody listens on a port that was closed, in whichever table: it can be had again.
     await bed.engine.close([id])
     await bed.open({ address: LOCAL }, server.port, { ports: { first: port, last: port } })
+  })
+})
+
+describe('splice: a thread that is full', () => {
+  const OPEN_FILES = 256
+  const CEILING = OPEN_FILES - 64
+  const MOST = 300
+  const logged: string[] = []
+  const bed = tcpBed(() =>
+    createSpliceEngine({ workerFile, workers: 2, openFiles: OPEN_FILES, log: line => logged.push(line) }),
+  )
+
+  it('leaves clients to the others, and numbers from the ceiling on to control', async () => {
+    const server = await bed.echo()
+    const busy = await bed.open({ address: LOCAL }, server.port)
+    const quiet = []
+    for (let i = 0; i < 20; i++) quiet.push(await bed.open({ address: LOCAL }, server.port))
+    const isServed = async (port: number): Promise<void> => {
+      const client = await bed.dial(port)
+      await client.write('x')
+      expect(await client.text(1)).toBe('x')
+    }
+    // One after another: the kernel prefers one of the threads.
+    for (let i = 0; i < MOST && logged.length === 0; i++) await isServed(busy.port)
+    expect(logged).toEqual([expect.stringContaining('accepting pauses')])
+    for (const { port } of quiet) await isServed(port)
+    expect(Math.max(...socketsOfDataThreads())).toBeLessThan(CEILING)
+
+    // More than both can take: the rest waits, for longer than it takes to try again.
+    for (let i = 0; i < OPEN_FILES; i++) await bed.dial(busy.port)
+    await expect.poll(() => logged.length).toBe(2)
+    await new Promise(resolve => setTimeout(resolve, 500))
+    expect((await bed.counters(busy.id)).active).toBeLessThan(CEILING)
+    expect(Math.max(...socketsOfDataThreads())).toBeLessThan(CEILING)
+    await bed.open({ address: LOCAL }, server.port)
   })
 })
 

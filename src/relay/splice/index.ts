@@ -103,7 +103,11 @@ class SpliceEngine implements Engine {
     this.#active = new Int32Array(options.shared.active)
     this.#published = new Uint16Array(options.shared.published)
     this.#listeners = createListeners(libc)
-    this.#threads = Array.from({ length: workers }, () => startThread(libc, false, options))
+    this.#threads = Array.from({ length: workers }, (_, at) =>
+      startThread(libc, false, options, () => {
+        for (const other of this.#threads) if (other !== this.#threads[at]) other.look()
+      }),
+    )
   }
 
   open(services: readonly ServiceSpec[]): Promise<void> {

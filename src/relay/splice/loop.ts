@@ -1,16 +1,16 @@
 /**
  * The event loop of a data-path thread: one epoll instance, owned and blocked on by that thread alone.
  *
- * Every descriptor is registered once, edge-triggered, and never modified; closing it removes it. What a
+ * Every connected descriptor is registered once, edge-triggered, and never modified; closing it removes it. What a
  * descriptor *is* is its kind, a byte that selects a handler; what the handler knows about it lives in typed
  * arrays of the handler's own, indexed by descriptor and grown by `onGrow`. No object exists per connection and
  * none is made per event.
  *
  * Edge-triggered means: a handler that stops before EAGAIN must either remember that there is more (and ask to
  * be called `again`, behind everyone else who is ready: that is the fairness rule) or wait for the other end's
- * edge. Level-triggered registration is for listeners only.
+ * edge. Level-triggered registration is for listeners only; they alone leave the epoll and come back (`mute`).
  *
- * Descriptor numbers are reused at once, by this thread or another. Each registration therefore has a
+ * Descriptor numbers are reused at once, by another thread too where the table is shared. Each registration therefore has a
  * generation, carried in epoll's user data; an event whose generation is not the current one is about a
  * descriptor that was closed earlier in the same batch, and is dropped.
  */

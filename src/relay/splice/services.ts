@@ -54,6 +54,8 @@ export interface Context {
   readonly udpPassages: SharedArrayBuffer
   /** Descriptors from this number on are not for the data path (descriptors.ts). */
   readonly ceiling: number
+  /** Says that this thread accepts nothing for now. */
+  readonly full: () => void
   readonly log: (line: string) => void
 }
 
@@ -62,6 +64,8 @@ export interface ProtocolHandler {
   open(service: Service): void
   /** Drops everything that belongs to the slots: forgets listeners, closes the rest. */
   close(slots: ReadonlySet<number>): void
+  /** Another thread has become full: what it leaves pending is for this one. */
+  look?(): void
   /** `service.target` has changed. */
   retarget(service: Service): void
   /** The thread ends, every service is closed: frees descriptors that belong to none. */

@@ -199,6 +199,7 @@ export const createTcp = (context: Context): ProtocolHandler => {
       const known = services[service.slot]
       if (known !== undefined) known.route = routeOf(service)
     },
+    look: acceptor.look,
     finish() {
       acceptor.finish()
       pipes.drain()

@@ -10,6 +10,8 @@ export interface DataThread {
   readonly counters: Float64Array
   /** Resolves when the thread has obeyed. */
   send(command: Command): Promise<void>
+  /** Has the thread look for pending connections, unless it is ending. */
+  look(): void
   /** Ends the thread; its services must be closed. */
   stop(): Promise<void>
 }
@@ -27,7 +29,12 @@ export interface ThreadOptions {
 }
 
 /** A thread that dies unasked is an uncaught 'error' of this process: half a data path must not go on. */
-export const startThread = (libc: Libc, annex: boolean, options: ThreadOptions): DataThread => {
+export const startThread = (
+  libc: Libc,
+  annex: boolean,
+  options: ThreadOptions,
+  full: () => void = () => undefined,
+): DataThread => {
   const { workerFile, shared, ceiling, log } = options
   const wakeFd = libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
   if (wakeFd < 0)
@@ -47,6 +54,7 @@ export const startThread = (libc: Libc, annex: boolean, options: ThreadOptions):
   const waiting: Waiting[] = []
   port1.on('message', (answer: Answer) => {
     if ('log' in answer) log(answer.log)
+    else if ('full' in answer) full()
     else if (answer.error === undefined) waiting.shift()?.resolve()
     else waiting.shift()?.reject(PortctlError.from(answer.error))
   })
@@ -65,7 +73,13 @@ export const startThread = (libc: Libc, annex: boolean, options: ThreadOptions):
       post(command)
     })
 
+  let ending = false
+  const look = (): void => {
+    if (!ending) send({ do: 'look' }).catch(error => log(String(error)))
+  }
+
   const stop = async (): Promise<void> => {
+    ending = true
     await send({ do: 'stop' })
     await ended
     process.removeListener('exit', atExit)
@@ -73,7 +87,7 @@ export const startThread = (libc: Libc, annex: boolean, options: ThreadOptions):
     libc.close(wakeFd)
   }
 
-  return { counters: new Float64Array(counters), send, stop }
+  return { counters: new Float64Array(counters), send, look, stop }
 }
 
 const closePort = (port: MessagePort): void => {

@@ -43,6 +43,7 @@ const main = async (): Promise<void> => {
     passages: new Int32Array(shared.passages),
     udpPassages: shared.udpPassages,
     ceiling,
+    full: () => answer({ full: true }),
     log: (line: string) => answer({ log: line }),
   }
   const protocols: Record<'tcp' | 'udp', ProtocolHandler> = {
@@ -82,6 +83,9 @@ const main = async (): Promise<void> => {
         protocols[service.spec.protocol].retarget(service)
         return
       }
+      case 'look':
+        protocols.tcp.look?.()
+        return
       case 'stop':
         loop.stop()
         return
