@@ -1,6 +1,6 @@
 /**
- * The guard of CI: the core ratios, one round a try, up to three tries for those below 0.8 of their target. Machines of CI
- * are shared and small: a ratio that is reached once in three is not lost, one that is never reached is.
+ * The guard of CI: the core ratios, medians of three rounds, in up to three tries for those below 0.8 of their target.
+ * Machines of CI are shared and small: a ratio that is reached once in three is not lost, one that is never reached is.
  *
  * What Docker takes for the same range is not measured again but read from the last full run: it takes minutes.
  */
@@ -13,16 +13,17 @@ import { judge, TARGETS, type Target, type Verdict } from './targets.ts'
 
 const FLOOR = 0.8
 const TRIES = 3
+const ROUNDS = 3
 const PEERS = ['direct', 'portctl kernel', 'portctl relay', 'docker-proxy', 'portctl, 1,000 ports']
 
 /** Resolves to whether every guarded ratio held. */
 export const guard = async (say: (line: string) => void): Promise<boolean> => {
   const recorded = (await readResults())?.cases ?? []
-  const laboratory = openLaboratory({ say, only: PEERS, seconds: 2 })
+  const laboratory = openLaboratory({ say, only: PEERS, seconds: 1 })
   let open: readonly Target[] = TARGETS.filter(target => target.guard)
   for (let attempt = 1; attempt <= TRIES && open.length > 0; attempt++) {
     const cases = CASES.filter(one => open.some(target => target.case === one.name))
-    const results = await measure(cases, laboratory, 1, say)
+    const results = await measure(cases, laboratory, ROUNDS, say)
     const verdicts = judge(
       results.map(one => completed(one, recorded)),
       open,
