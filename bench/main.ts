@@ -15,17 +15,29 @@ import { openLaboratory } from './lab/laboratory.ts'
 import { measure } from './measure.ts'
 import { writeReport } from './report/write.ts'
 
-const { values, positionals } = parseArgs({
-  args: process.argv.slice(4),
-  allowPositionals: true,
-  options: {
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '1' },
-    peers: { type: 'string', default: '' },
-  },
-})
-const rounds = Number(values.rounds)
-const peers = values.peers.split(',').filter(name => name !== '')
+/** What the command line got wrong: told in one line. */
+class Mistake extends Error {}
+
+const readArguments = () => {
+  try {
+    return parseArgs({
+      args: process.argv.slice(4),
+      allowPositionals: true,
+      options: {
+        rounds: { type: 'string', default: '5' },
+        seconds: { type: 'string', default: '1' },
+        peers: { type: 'string', default: '' },
+      },
+    })
+  } catch (error) {
+    throw new Mistake((error as Error).message)
+  }
+}
+
+const count = (flag: string, text: string): number => {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new Mistake(`${flag} '${text}': not a number from 1 to 9999`)
+  return Number(text)
+}
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
@@ -36,7 +48,7 @@ const select = (words: readonly string[]): readonly Case[] => {
   const known = new Set(CASES.flatMap(one => [one.name, ...one.words]))
   const strange = words.filter(word => !known.has(word))
   if (strange.length > 0)
-    throw new Error(`no case '${strange.join("', '")}'; there are: ${[...known].join(' ')}`)
+    throw new Mistake(`no case '${strange.join("', '")}'; there are: ${[...known].join(' ')}`)
   return chosen
 }
 
@@ -46,17 +58,16 @@ const list = (): void => {
 
 /** Resolves to the exit status. */
 const main = async (): Promise<number> => {
+  const { values, positionals } = readArguments()
+  const rounds = count('--rounds', values.rounds)
+  const seconds = count('--seconds', values.seconds)
+  const only = values.peers.split(',').filter(name => name !== '')
   if (positionals.includes('list')) {
     list()
     return 0
   }
   if (positionals.includes('guard')) return (await guard(say)) ? 0 : 1
-  const results = await measure(
-    select(positionals),
-    openLaboratory({ say, only: peers, seconds: Number(values.seconds) }),
-    rounds,
-    say,
-  )
+  const results = await measure(select(positionals), openLaboratory({ say, only, seconds }), rounds, say)
   await writeReport(
     results,
     CASES.map(one => one.name),
@@ -68,7 +79,7 @@ const main = async (): Promise<number> => {
 main().then(
   status => process.exit(status),
   error => {
-    console.error(error)
+    console.error(error instanceof Mistake ? `bench: ${error.message}` : error)
     process.exit(1)
   },
 )
