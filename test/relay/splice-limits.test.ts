@@ -205,14 +205,14 @@ describe('splice: source ports', () => {
 
 describe('splice: threads with tables of their own', () => {
   const OPEN_FILES = 256
-  const bed = tcpBed(() => createSpliceEngine({ workerFile, workers: 3, openFiles: OPEN_FILES }))
+  const bed = tcpBed(() => createSpliceEngine({ workerFile, workers: 4, openFiles: OPEN_FILES }))
 
   it('hold as many connections each as a limit of open files allows', async () => {
     const server = await bed.echo()
     const { id, port } = await bed.open({ address: LOCAL }, server.port)
     const program = `
       const { connect } = require('node:net')
-      for (let i = 0; i < 200; i++)
+      for (let i = 0; i < 250; i++)
         connect(${port}, '${LOCAL}', function () { this.write('x') }).on('data', () => process.stdout.write('.')).on('error', () => {})`
     const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
     bed.cleanup(() => child.kill('SIGKILL'))
@@ -220,8 +220,8 @@ describe('splice: threads with tables of their own', () => {
     child.stdout.on('data', data => {
       heard += data.length
     })
-    await expect.poll(() => heard, { timeout: 5000 }).toBe(200)
-    expect((await bed.counters(id)).active).toBe(200)
+    await expect.poll(() => heard, { timeout: 5000 }).toBe(250)
+    expect((await bed.counters(id)).active).toBe(250)
     // Nobody listens on a port that was closed, in whichever table: it can be had again.
     await bed.engine.close([id])
     await bed.open({ address: LOCAL }, server.port, { ports: { first: port, last: port } })
