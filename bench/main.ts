@@ -5,14 +5,19 @@
  *   npm run bench -- tcp udp           the cases those words select (names and groups; `list` shows them)
  *   npm run bench -- --rounds 9 --seconds 5 tcp    more and longer samples
  *   npm run bench -- --peers 'docker-proxy,portctl relay' tcp
+ *   npm run bench -- --against ../before tcp udp        this checkout and others, built ones; writes nothing
  *   npm run bench -- guard             the core ratios only, in under 90 seconds; exit status 1 when one fell
  */
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Case } from './cases/case.ts'
 import { CASES } from './cases/index.ts'
 import { guard } from './guard.ts'
 import { openLaboratory } from './lab/laboratory.ts'
+import { paths } from './lab/paths.ts'
 import { measure } from './measure.ts'
+import { compare } from './report/compare.ts'
 import { writeReport } from './report/write.ts'
 
 /** What the command line got wrong: told in one line. */
@@ -27,6 +32,7 @@ const readArguments = () => {
         rounds: { type: 'string', default: '5' },
         seconds: { type: 'string', default: '1' },
         peers: { type: 'string', default: '' },
+        against: { type: 'string', default: '' },
       },
     })
   } catch (error) {
@@ -37,6 +43,15 @@ const readArguments = () => {
 const count = (flag: string, text: string): number => {
   if (!/^[1-9]\d{0,3}$/.test(text)) throw new Mistake(`${flag} '${text}': not a number from 1 to 9999`)
   return Number(text)
+}
+
+const names = (list: string): readonly string[] => list.split(',').filter(name => name !== '')
+
+const built = (checkout: string): string => {
+  const path = resolve(paths.root, checkout)
+  if (!existsSync(join(path, 'dist/portctl.cjs')))
+    throw new Mistake(`--against '${checkout}': no portctl that is built there (npm ci && npm run build)`)
+  return path
 }
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
@@ -61,13 +76,23 @@ const main = async (): Promise<number> => {
   const { values, positionals } = readArguments()
   const rounds = count('--rounds', values.rounds)
   const seconds = count('--seconds', values.seconds)
-  const only = values.peers.split(',').filter(name => name !== '')
+  const only = names(values.peers)
+  const against = names(values.against).map(built)
   if (positionals.includes('list')) {
     list()
     return 0
   }
   if (positionals.includes('guard')) return (await guard(say)) ? 0 : 1
-  const results = await measure(select(positionals), openLaboratory({ say, only, seconds }), rounds, say)
+  const results = await measure(
+    select(positionals),
+    openLaboratory({ say, only, seconds, against }),
+    rounds,
+    say,
+  )
+  if (against.length > 0) {
+    console.log(compare(results, against))
+    return 0
+  }
   await writeReport(
     results,
     CASES.map(one => one.name),

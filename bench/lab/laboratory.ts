@@ -1,4 +1,5 @@
 /** Starts each peer once, on first use, and keeps it for the whole run: an idle peer sleeps. */
+import { basename } from 'node:path'
 import type { Peer, Running } from '../peers/peer.ts'
 import { run } from './process.ts'
 
@@ -19,14 +20,23 @@ export interface LaboratoryOptions {
   /** Names of the contestants that take part; empty for all. */
   readonly only: readonly string[]
   readonly seconds: number
+  /** Other checkouts, built: where portctl takes part, and nothing else does then, so does the portctl of each. */
+  readonly against: readonly string[]
 }
 
-export const openLaboratory = ({ say, only, seconds }: LaboratoryOptions): Laboratory => {
+export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOptions): Laboratory => {
   const takes = (name: string): boolean => only.length === 0 || only.includes(name)
-  const started = new Map<Peer, Promise<Running | null>>()
+  const started = new Map<string, Promise<Running | null>>()
+  /** The peer, if it takes part; where checkouts are compared, portctl's of each. */
+  const builds = (peer: Peer): readonly Peer[] => {
+    const { from } = peer
+    if (!takes(peer.name)) return []
+    if (against.length === 0) return [peer]
+    if (from === undefined) return []
+    return [peer, ...against.map(checkout => from(checkout, basename(checkout)))]
+  }
 
   const launch = async (peer: Peer, world?: string): Promise<Running | null> => {
-    if (!takes(peer.name)) return null
     for (const [program, debianPackage] of Object.entries(peer.needs)) {
       if (await installed(program)) continue
       say(`  without ${peer.name}: ${program} is missing (apt-get install ${debianPackage})`)
@@ -36,21 +46,21 @@ export const openLaboratory = ({ say, only, seconds }: LaboratoryOptions): Labor
   }
 
   const one = (peer: Peer): Promise<Running | null> => {
-    const already = started.get(peer)
+    const already = started.get(peer.name)
     if (already !== undefined) return already
     const promise = launch(peer)
-    started.set(peer, promise)
+    started.set(peer.name, promise)
     return promise
   }
 
   return {
     seconds,
     takes,
-    peer: one,
-    fresh: launch,
+    peer: peer => (takes(peer.name) ? one(peer) : Promise.resolve(null)),
+    fresh: (peer, world) => (takes(peer.name) ? launch(peer, world) : Promise.resolve(null)),
     peers: async peers => {
       const all: Running[] = []
-      for (const peer of peers) {
+      for (const peer of peers.flatMap(builds)) {
         const running = await one(peer)
         if (running !== null) all.push(running)
       }

@@ -16,20 +16,25 @@ export interface Instance {
   readonly relayPids: () => Promise<readonly number[]>
 }
 
-/** Starts the daemon and waits until it answers. `name` keeps the directories of instances apart, `flags` are the daemon's. */
+/**
+ * Starts the daemon of a built checkout and waits until it answers. `name` keeps the directories of instances apart,
+ * `flags` are the daemon's.
+ */
 export const startInstance = async (
   host: Netns,
   name: string,
   flags: readonly string[] = [],
+  checkout: string = paths.root,
 ): Promise<Instance> => {
+  const program = join(checkout, 'bin/portctl')
   const env = {
     PORTCTL_RUN_DIR: join('/run/portctl', name),
     PORTCTL_STATE_DIR: join(paths.work, `state-${name}`),
   }
   const portctl = (...args: readonly string[]): Promise<string> =>
-    run(host, [paths.portctl, ...args], { env, timeout: 120_000 })
+    run(host, [program, ...args], { env, timeout: 120_000 })
   await run(null, ['mkdir', '-p', env.PORTCTL_RUN_DIR])
-  start(host, [paths.portctl, 'daemon', ...flags], { env })
+  start(host, [program, 'daemon', ...flags], { env })
   const api = connect({ runDir: env.PORTCTL_RUN_DIR })
   const answers = (): Promise<boolean> =>
     api.status().then(

@@ -28,6 +28,8 @@ export interface Peer {
   readonly protocols: readonly ('tcp' | 'udp')[]
   /** `world` names its namespaces, for a second one of the kind. */
   readonly start: (world?: string) => Promise<Running>
+  /** Of portctl: the same, built in another checkout. */
+  readonly from?: (checkout: string, label: string) => Peer
 }
 
 /** Ports on the host. */

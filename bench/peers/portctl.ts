@@ -1,16 +1,23 @@
 /** portctl itself, over each of its paths and with each of its engines. */
 import { startBackend } from '../lab/backend.ts'
+import { paths } from '../lab/paths.ts'
 import { runContainer, startInstance } from '../lab/portctl.ts'
 import { outside } from '../lab/world.ts'
 import { type Peer, published, SERVICES } from './peer.ts'
 
-const peer = (name: string, via: 'auto' | 'relay', flags: readonly string[] = []): Peer => ({
+const peer = (
+  name: string,
+  via: 'auto' | 'relay',
+  flags: readonly string[] = [],
+  checkout: string = paths.root,
+): Peer => ({
   name,
   needs: { nft: 'nftables' },
   protocols: ['tcp', 'udp'],
-  start: async (world = ['portctl', via, ...flags].join('-').replaceAll(/[-=]+/g, '-')) => {
+  from: (other, label) => peer(`${name}, ${label}`, via, flags, other),
+  start: async (world = name.replaceAll(/[^a-z0-9]+/g, '-')) => {
     const ends = await outside(world)
-    const instance = await startInstance(ends.host, world, flags)
+    const instance = await startInstance(ends.host, world, flags, checkout)
     const { netns, target } = await runContainer(instance)
     await startBackend(netns)
     const specs = SERVICES.map(s => `${s.port}:${s.to}/${s.protocol}`)

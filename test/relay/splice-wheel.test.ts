@@ -43,9 +43,41 @@ describe('TimerWheel', () => {
           }
           for (let i = 0; i < IDS; i++) expect(wheel.has(i)).toBe(due.has(i))
           expect(wheel.sleep(now) === -1).toBe(due.size === 0)
+          if (due.size > 0)
+            expect(wheel.sleep(now)).toBeLessThanOrEqual(Math.max(0, Math.min(...due.values()) + TICK - now))
         }
       }),
     )
+  })
+
+  it('wakes its loop for what is due, once a turn while a timer is far, and once for nothing after a clear', () => {
+    const wheel = new TimerWheel(8, 0)
+    let now = 0
+    let wakes = 0
+    const sleepUntilFired = (): void => {
+      for (let fired = false; !fired; wakes++) {
+        const sleep = wheel.sleep(now)
+        expect(sleep).toBeGreaterThan(0)
+        now += sleep
+        wheel.advance(now, () => {
+          fired = true
+        })
+      }
+    }
+    wheel.set(1, now, 90_000)
+    wheel.set(2, now, 100)
+    sleepUntilFired()
+    expect(wakes).toBe(1)
+    sleepUntilFired()
+    expect(now).toBeLessThanOrEqual(90_000 + TICK)
+    // The slot that holds it comes round every 32.8 s.
+    expect(wakes).toBe(4)
+    wakes = 0
+    wheel.set(1, now, 1_000)
+    wheel.clear(1)
+    wheel.set(2, now, 5_000)
+    sleepUntilFired()
+    expect(wakes).toBe(2)
   })
 
   it('lets what fires set and clear others, and itself again', () => {

@@ -4,6 +4,10 @@
  *
  * A timer for a moment beyond one turn of the wheel stays in its slot and is passed over until its tick has come.
  * What fires may set or clear any timer: due ones are moved to a list of their own before the first is fired.
+ *
+ * A loop sleeps until the earliest tick for which a timer was set, not from tick to tick: an idle thread with a flow or
+ * an idle limit would otherwise be woken 31 times a second. Clearing does not look for the next earliest; the loop is
+ * then woken once for nothing, and finds it.
  */
 
 /** Milliseconds. */
@@ -21,6 +25,8 @@ export class TimerWheel {
   #due: Int32Array
   #tick: number
   #size = 0
+  /** No timer is due, and no slot holds one of a later turn, before this tick. */
+  #nearest = Number.POSITIVE_INFINITY
 
   constructor(capacity: number, now: number) {
     this.#next = new Int32Array(capacity)
@@ -44,6 +50,7 @@ export class TimerWheel {
     this.#due[id] = due
     this.#link(id, due % SLOTS)
     this.#size++
+    if (due < this.#nearest) this.#nearest = due
   }
 
   clear(id: number): void {
@@ -56,22 +63,29 @@ export class TimerWheel {
     return this.#slot[id] !== 0
   }
 
-  /** Milliseconds a loop may sleep: to the next tick, −1 (for ever) without timers. */
+  /** Milliseconds a loop may sleep, −1 (for ever) without timers. */
   sleep(now: number): number {
-    return this.#size === 0 ? -1 : Math.max(0, Math.ceil((this.#tick + 1) * TICK - now))
+    return this.#size === 0 ? -1 : Math.max(0, Math.ceil(this.#nearest * TICK - now))
   }
 
   advance(now: number, fire: (id: number) => void): void {
     const tick = Math.floor(now / TICK)
-    if (tick <= this.#tick) return
+    if (tick < this.#nearest) return
     const from = Math.max(this.#tick + 1, tick - SLOTS + 1)
     this.#tick = tick
-    if (this.#size === 0) return
     for (let t = from; t <= tick; t++) this.#collect(t % SLOTS, tick)
+    this.#nearest = this.#nextOccupied()
     for (let id = this.#heads[SLOTS] as number; id !== NONE; id = this.#heads[SLOTS] as number) {
       this.clear(id)
       fire(id)
     }
+  }
+
+  /** The next tick whose slot is not empty. */
+  #nextOccupied(): number {
+    for (let tick = this.#tick + 1; tick <= this.#tick + SLOTS; tick++)
+      if (this.#heads[tick % SLOTS] !== NONE) return tick
+    return Number.POSITIVE_INFINITY
   }
 
   #collect(slot: number, tick: number): void {
