@@ -83,12 +83,12 @@ const main = async (): Promise<number> => {
     return 0
   }
   if (positionals.includes('guard')) return (await guard(say)) ? 0 : 1
-  const results = await measure(
-    select(positionals),
-    openLaboratory({ say, only, seconds, against }),
-    rounds,
-    say,
-  )
+  const laboratory = openLaboratory({ say, only, seconds, against })
+  const results = await measure(select(positionals), laboratory, rounds, say)
+  const known = laboratory.known()
+  const strangers = only.filter(name => !known.includes(name))
+  if (strangers.length > 0)
+    throw new Mistake(`--peers '${strangers.join("', '")}': nobody here; there are: ${known.join(', ')}`)
   if (against.length > 0) {
     console.log(compare(results, against))
     return 0

@@ -8,6 +8,8 @@ export interface Laboratory {
   readonly seconds: number
   /** Whether contestants of this name take part in the run. */
   readonly takes: (name: string) => boolean
+  /** Every name that was asked about so far. */
+  readonly known: () => readonly string[]
   /** Resolves to null, with a line for the reader, when a program it needs is not installed. */
   readonly peer: (peer: Peer) => Promise<Running | null>
   /** One more of the kind, in a world of its own. */
@@ -25,7 +27,11 @@ export interface LaboratoryOptions {
 }
 
 export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOptions): Laboratory => {
-  const takes = (name: string): boolean => only.length === 0 || only.includes(name)
+  const known = new Set<string>()
+  const takes = (name: string): boolean => {
+    known.add(name)
+    return only.length === 0 || only.includes(name)
+  }
   const started = new Map<string, Promise<Running | null>>()
   /** The peer, if it takes part; where checkouts are compared, portctl's of each. */
   const builds = (peer: Peer): readonly Peer[] => {
@@ -56,6 +62,7 @@ export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOption
   return {
     seconds,
     takes,
+    known: () => [...known],
     peer: peer => (takes(peer.name) ? one(peer) : Promise.resolve(null)),
     fresh: (peer, world) => (takes(peer.name) ? launch(peer, world) : Promise.resolve(null)),
     peers: async peers => {

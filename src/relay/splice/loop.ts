@@ -73,7 +73,9 @@ export class Loop {
   #kind = new Uint8Array(FIRST_CAPACITY)
   #generation = new Int32Array(FIRST_CAPACITY)
   #queued = new Uint8Array(FIRST_CAPACITY)
+  /** Who wants another turn, and how many; never shortened, for an array that is would be made anew each time. */
   #again: number[] = []
+  #waiting = 0
   #turn: number[] = []
   #stopped = false
 
@@ -153,7 +155,7 @@ export class Loop {
   again(fd: number): void {
     if (this.#queued[fd] === 1) return
     this.#queued[fd] = 1
-    this.#again.push(fd)
+    this.#again[this.#waiting++] = fd
   }
 
   /** Every registered descriptor of a kind, in any order; `visit` may close descriptors. */
@@ -172,7 +174,7 @@ export class Loop {
     const events = new Int32Array(memory.bytes.buffer)
     const expire = (fd: number): void => this.#handlers[this.#kind[fd] as number]?.expired?.(fd)
     while (!this.#stopped) {
-      const sleep = this.#again.length > 0 ? 0 : this.wheel.sleep(this.now)
+      const sleep = this.#waiting > 0 ? 0 : this.wheel.sleep(this.now)
       const n = libc.epoll_wait(this.#epoll, memory.address, BATCH, sleep)
       if (n < 0 && libc.errno() !== EINTR) throw this.#failed('epoll_wait', 'event loop')
       this.now = performance.now()
@@ -181,7 +183,7 @@ export class Loop {
         if (this.#generation[fd] !== events[at + DATA + 1]) continue
         this.#handlers[this.#kind[fd] as number]?.ready(fd, events[at] as number)
       }
-      if (this.#again.length > 0) this.#runAgain()
+      if (this.#waiting > 0) this.#runAgain()
       this.wheel.advance(this.now, expire)
     }
     libc.close(this.#epoll)
@@ -189,14 +191,16 @@ export class Loop {
 
   #runAgain(): void {
     const turn = this.#again
+    const count = this.#waiting
     this.#again = this.#turn
     this.#turn = turn
-    for (const fd of turn) {
+    this.#waiting = 0
+    for (let i = 0; i < count; i++) {
+      const fd = turn[i] as number
       if (this.#queued[fd] === 0) continue
       this.#queued[fd] = 0
       this.#handlers[this.#kind[fd] as number]?.again?.(fd)
     }
-    turn.length = 0
   }
 
   #failed(call: string, subject: string): PortctlError {

@@ -123,7 +123,7 @@ export class Inbox {
     const name = slot * NAME_WORDS
     const v4 = ((this.#names[name] as number) & 0xffff) === AF_INET
     for (let i = 0; i < LISTENER_WORD; i++) key[i] = v4 && i > 1 ? 0 : (this.#names[name + i] as number)
-    key.fill(0, LOCAL_WORD)
+    for (let i = LOCAL_WORD; i < key.length; i++) key[i] = 0
     key[LISTENER_WORD] = listener
     const length = this.#words[slot * HEADER_WORDS + CONTROL_LENGTH] as number
     if (length === 0) return
