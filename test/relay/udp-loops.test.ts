@@ -1,7 +1,9 @@
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { AF_INET, loadLibc, SOCK_DGRAM, SOCKADDR_SIZE, writeSockaddr } from '../../src/kernel/libc/index.ts'
 import { DEFAULT_LIMITS, type ServiceSpec } from '../../src/relay/engine.ts'
+import { Locality } from '../../src/relay/splice/locality.ts'
 import { Loop } from '../../src/relay/splice/loop.ts'
 import { LISTENER_WORD, LOCAL_WORD } from '../../src/relay/splice/udp-flows.ts'
 import { LoopGuard, UDP_PASSAGES_BYTES } from '../../src/relay/splice/udp-loops.ts'
@@ -67,6 +69,9 @@ describe('a forged source that is a listener', () => {
 
   it('is not every host where ip_nonlocal_bind is set', () => {
     const files = ['ipv4', 'ipv6'].map(family => `/proc/sys/net/${family}/ip_nonlocal_bind`)
+    onTestFinished(() => {
+      for (const file of files) writeFileSync(file, '0')
+    })
     for (const file of files) writeFileSync(file, '1')
     const guard = new LoopGuard(libc, loop, new SharedArrayBuffer(UDP_PASSAGES_BYTES))
     guard.listening(1, spec(['0.0.0.0', '::'], 5000))
@@ -76,7 +81,10 @@ describe('a forged source that is a listener', () => {
 })
 
 describe('a chain of services', () => {
+  beforeAll(() => void execFileSync('ip', ['route', 'add', 'local', '192.0.2.64/26', 'dev', 'lo']))
+
   const PORT = 5000
+  const here = new Locality(libc, { address: '127.0.0.1' })
   const fds: number[] = []
   let guard: LoopGuard
   beforeEach(() => {
@@ -103,7 +111,7 @@ describe('a chain of services', () => {
     let hops = 0
     for (let passed = 0; passed < 8; passed++) {
       const [fd, identity] = socket(PORT)
-      guard.connected(fd, PORT, hops)
+      guard.connected(fd, here, PORT, hops)
       hops = guard.hopsOf(identity)
       expect(hops).toBe(passed < 7 ? passed + 1 : -1)
     }
@@ -111,31 +119,43 @@ describe('a chain of services', () => {
 
   it('is forgotten with its sockets, and not begun by targets that are no listeners', () => {
     const [fd, identity] = socket(PORT)
-    guard.connected(fd, PORT, 3)
+    guard.connected(fd, here, PORT, 3)
     expect(guard.hopsOf(identity)).toBe(4)
     guard.closing(fd)
     expect(guard.hopsOf(identity)).toBe(0)
     const [other, outside] = socket(PORT + 1)
-    guard.connected(other, PORT + 1, 3)
+    guard.connected(other, here, PORT + 1, 3)
     expect(guard.hopsOf(outside)).toBe(0)
+  })
+
+  it.each([
+    ['of another host', { address: '198.51.100.1' }, 0],
+    ['of another host, IPv6', { address: '2001:db8::8' }, 0],
+    ['in another network namespace', { address: '127.0.0.1', netns: '/proc/1/ns/net' }, 0],
+    ['of this host by a local route', { address: '192.0.2.77' }, 1],
+    ['of this host, one of its addresses', { address: '10.11.0.2' }, 1],
+  ] as const)('begins with targets of this host only: one %s', (_, target, hops) => {
+    const [fd, identity] = socket(PORT)
+    guard.connected(fd, new Locality(libc, target), PORT, 0)
+    expect(guard.hopsOf(identity)).toBe(hops)
   })
 
   it('goes on by the socket that a flow moves to', () => {
     const [old] = socket(PORT)
-    guard.connected(old, PORT, 3)
+    guard.connected(old, here, PORT, 3)
     const [fd, identity] = socket(PORT)
-    guard.moved(old, fd, PORT)
+    guard.moved(old, fd, here, PORT)
     expect(guard.hopsOf(identity)).toBe(4)
   })
 
   it('goes on where another thread has the next service', () => {
     const shared = new SharedArrayBuffer(UDP_PASSAGES_BYTES)
-    const [here, there] = [new LoopGuard(libc, loop, shared), new LoopGuard(libc, loop, shared)]
-    there.listening(1, spec(['127.0.0.1'], PORT))
+    const [one, other] = [new LoopGuard(libc, loop, shared), new LoopGuard(libc, loop, shared)]
+    other.listening(1, spec(['127.0.0.1'], PORT))
     const [fd, identity] = socket(PORT)
-    here.connected(fd, PORT, 3)
-    expect(there.hopsOf(identity)).toBe(4)
-    here.closing(fd)
-    expect(there.hopsOf(identity)).toBe(0)
+    one.connected(fd, here, PORT, 3)
+    expect(other.hopsOf(identity)).toBe(4)
+    one.closing(fd)
+    expect(other.hopsOf(identity)).toBe(0)
   })
 })

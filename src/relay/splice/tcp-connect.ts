@@ -28,6 +28,7 @@ import {
   writeSockaddr,
 } from '../../kernel/libc/index.ts'
 import type { RelayTarget } from '../engine.ts'
+import { Locality } from './locality.ts'
 import { type Place, socketMaker } from './netns-socket.ts'
 import type { Context } from './services.ts'
 
@@ -37,8 +38,7 @@ export interface Route {
   readonly second: Pinned | undefined
   readonly netns: string | undefined
   readonly process: ProcessRef | undefined
-  /** What tcp-loops.ts found out, and when. */
-  readonly local: { answer: boolean; asOf: number }
+  readonly locality: Locality
 }
 
 export interface Connector {
@@ -74,7 +74,7 @@ export const createConnector = (context: Context): Connector => {
     second: target.alternative === undefined ? undefined : sockaddr(target.alternative),
     netns: target.netns,
     process: target.process,
-    local: { answer: false, asOf: Number.NEGATIVE_INFINITY },
+    locality: new Locality(libc, target),
   })
 
   const socket = (family: number, place: Place): number => {

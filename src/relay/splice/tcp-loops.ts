@@ -13,16 +13,8 @@
  * before connect(2) returns; looking up takes the lock too. A mark lasts until its socket is closed, and a
  * client that was reset before it was accepted is not served: it may have lost its mark.
  */
-import {
-  AF_INET,
-  EADDRNOTAVAIL,
-  SOCK_CLOEXEC,
-  SOCK_DGRAM,
-  SOCKADDR_IN_SIZE,
-  SOCKADDR_IN6_SIZE,
-  SOCKADDR_SIZE,
-} from '../../kernel/libc/index.ts'
-import { isOwnNamespace, MAX_HOPS } from '../loops.ts'
+import { AF_INET, EADDRNOTAVAIL, SOCKADDR_SIZE } from '../../kernel/libc/index.ts'
+import { MAX_HOPS } from '../loops.ts'
 import type { Context } from './services.ts'
 import type { Route } from './tcp-connect.ts'
 import { grown } from './wheel.ts'
@@ -38,9 +30,6 @@ const WAYS = 8
 export const PASSAGES = PORTS * WAYS
 const LOCK = 0
 const HOP_BITS = 0xf
-
-/** Milliseconds for which it is believed that a target is, or is not, this host. */
-const LOOK_EVERY = 1_000
 
 export interface LoopGuard {
   /** Whether a connection by this route to `port` may be accepted by a service of ours. */
@@ -71,19 +60,6 @@ export const createLoopGuard = ({ libc, loop, published, passages }: Context): L
     Atomics.notify(passages, LOCK, 1)
   }
 
-  /** The kernel is asked, by bind(2): it knows local routes as well as addresses. In doubt the answer is yes. */
-  const isLocal = ({ first, netns }: Route): boolean => {
-    if (!isOwnNamespace(netns)) return false
-    const family = first.view.getUint16(0, true)
-    const fd = libc.socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0)
-    if (fd < 0) return true
-    first.view.setUint16(2, 0)
-    const length = family === AF_INET ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE
-    const local = libc.bind(fd, first.address, length) === 0 || libc.errno() !== EADDRNOTAVAIL
-    libc.close(fd)
-    return local
-  }
-
   /** Of the address in `sockaddr` and the listener's port; the lowest bits are free. */
   const hash = (port: number): number => {
     const v4 = ((words[0] as number) & 0xffff) === AF_INET
@@ -97,15 +73,8 @@ export const createLoopGuard = ({ libc, loop, published, passages }: Context): L
 
   const firstWay = (): number => sockaddr.view.getUint16(2) * WAYS
 
-  const mayReturn = (route: Route, port: number): boolean => {
-    if (published[port] === 0) return false
-    const { local } = route
-    if (loop.now - local.asOf >= LOOK_EVERY) {
-      local.answer = isLocal(route)
-      local.asOf = loop.now
-    }
-    return local.answer
-  }
+  const mayReturn = ({ locality }: Route, port: number): boolean =>
+    published[port] !== 0 && locality.isHere(loop.now)
 
   const hopsOf = (client: number, port: number): number => {
     const { address } = sockaddr

@@ -26,6 +26,7 @@ import {
 } from '../../kernel/libc/index.ts'
 import type { ServiceSpec } from '../engine.ts'
 import { MAX_HOPS } from '../loops.ts'
+import type { Locality } from './locality.ts'
 import type { Loop } from './loop.ts'
 import { LOCAL_WORD } from './udp-flows.ts'
 import { grown } from './wheel.ts'
@@ -55,6 +56,7 @@ export const UDP_PASSAGES_BYTES = HOPS_AT + 2 * PORTS
 
 export class LoopGuard {
   readonly #libc: Libc
+  readonly #loop: Loop
   readonly #sockaddr: Pinned
   readonly #words: Int32Array
   readonly #listenersOn: Int32Array
@@ -70,6 +72,7 @@ export class LoopGuard {
 
   constructor(libc: Libc, loop: Loop, shared: SharedArrayBuffer) {
     this.#libc = libc
+    this.#loop = loop
     this.#listenersOn = new Int32Array(shared, 0, PORTS)
     this.#listenersAt = new Int32Array(shared, WAYS_AT, PORTS * WAYS)
     this.#hops = new Uint8Array(shared, HOPS_AT)
@@ -110,10 +113,10 @@ export class LoopGuard {
     return hops < MAX_HOPS ? hops : -1
   }
 
-  /** A flow got its socket: remembers it if the target may be a listener of ours. */
-  connected(fd: number, targetPort: number, hops: number): void {
+  /** A flow got its socket: remembers it if the target, port `targetPort` of `target`, may be a listener of ours. */
+  connected(fd: number, target: Locality | null, targetPort: number, hops: number): void {
     this.#passed[fd] = hops
-    if (Atomics.load(this.#listenersOn, targetPort) === 0) return
+    if (Atomics.load(this.#listenersOn, targetPort) === 0 || target?.isHere(this.#loop.now) !== true) return
     this.#words[SOCKADDR_SIZE / 4] = SOCKADDR_SIZE
     const { address } = this.#sockaddr
     if (this.#libc.getsockname(fd, address, address + SOCKADDR_SIZE) < 0) return
@@ -123,8 +126,8 @@ export class LoopGuard {
   }
 
   /** A flow has another socket now, before anything is sent through it; the old one is about to be closed. */
-  moved(old: number, fd: number, targetPort: number): void {
-    this.connected(fd, targetPort, this.#passed[old] as number)
+  moved(old: number, fd: number, target: Locality | null, targetPort: number): void {
+    this.connected(fd, target, targetPort, this.#passed[old] as number)
     this.closing(old)
   }
 

@@ -24,6 +24,7 @@
  * the batch queued (`#forwardAll` comes first).
  */
 import { EAGAIN, ECONNREFUSED, EMFILE, ENFILE, EPOLLIN, type Libc } from '../../kernel/libc/index.ts'
+import { Locality } from './locality.ts'
 import { Kind, type Loop } from './loop.ts'
 import {
   COUNTERS,
@@ -60,6 +61,8 @@ const TENTATIVE = 2
 interface Carried {
   readonly service: Service
   readonly flows: FlowList
+  /** Of the service's target; null without one. */
+  locality: Locality | null
 }
 
 class UdpRelay implements ProtocolHandler {
@@ -112,7 +115,7 @@ class UdpRelay implements ProtocolHandler {
 
   open(service: Service): void {
     this.#flush()
-    this.#carried.set(service.slot, { service, flows: emptyFlowList() })
+    this.#carried.set(service.slot, { service, flows: emptyFlowList(), locality: this.#localityOf(service) })
     this.#guard.listening(service.slot, service.spec)
     service.listeners.forEach((fd, index) => {
       this.#loop.reserve(fd)
@@ -138,7 +141,9 @@ class UdpRelay implements ProtocolHandler {
   retarget(service: Service): void {
     this.#flush()
     const carried = this.#carried.get(service.slot)
-    if (carried !== undefined) this.#dropAll(carried)
+    if (carried === undefined) return
+    this.#dropAll(carried)
+    carried.locality = this.#localityOf(service)
   }
 
   /** Client → target: a batch from a listener, sorted by flow. */
@@ -201,6 +206,10 @@ class UdpRelay implements ProtocolHandler {
     this.#loop.again(listener)
   }
 
+  #localityOf({ target }: Service): Locality | null {
+    return target === null ? null : new Locality(this.#libc, target)
+  }
+
   #collect(slot: number, flow: number, answersOf: FlowTable | null): void {
     const inbox = this.#inbox
     this.#outbox.push(flow, inbox.payload(slot), inbox.length(slot), inbox.segmentSize(slot), answersOf)
@@ -234,7 +243,7 @@ class UdpRelay implements ProtocolHandler {
       fd = this.#socket(carried, port, false)
     }
     if (fd < 0) return NONE
-    this.#guard.connected(fd, port, hops)
+    this.#guard.connected(fd, carried.locality, port, hops)
     const flow = this.#flows.add(flows, fd, this.#loop.now)
     this.#flow[fd] = flow
     this.#state[fd] = service.target?.alternative === undefined ? 0 : TENTATIVE
@@ -294,7 +303,7 @@ class UdpRelay implements ProtocolHandler {
     const port = targetPort(carried.service.spec, this.#index[this.#flows.listener(flow)] as number)
     const fd = this.#socket(carried, port, alternative)
     if (fd < 0) return 0
-    this.#guard.moved(old, fd, port)
+    this.#guard.moved(old, fd, carried.locality, port)
     this.#loop.close(old)
     this.#flows.replaceSocket(flow, fd)
     this.#flow[fd] = flow
