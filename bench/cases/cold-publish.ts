@@ -39,7 +39,7 @@ export const coldPublish: Case = {
     const instance = await startInstance(own.host, 'cold')
     const { netns } = await runContainer(instance)
     await startBackend(netns)
-    const theirs = laboratory.takes('docker run -p') ? await docker() : null
+    const theirs = laboratory.takes('docker run -p') ? await docker(laboratory) : null
     return [
       timed(
         'portctl publish',

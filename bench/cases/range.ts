@@ -68,7 +68,7 @@ export const range: Case = {
     const all: Contestant[] = []
     for (const [first, last] of RANGES)
       if (laboratory.takes(named(first, last))) all.push(await portctl(first, last))
-    const theirs = laboratory.takes(DOCKER) ? await docker() : null
+    const theirs = laboratory.takes(DOCKER) ? await docker(laboratory) : null
     return theirs === null ? all : [...all, throughDocker(theirs)]
   },
 }

@@ -1,7 +1,7 @@
 /** A Docker daemon of its own in a host namespace: data, state and socket in scratch directories, images imported. */
 import { cp, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { installed } from './laboratory.ts'
+import type { Laboratory } from './laboratory.ts'
 import { paths } from './paths.ts'
 import { type Netns, run, start, until } from './process.ts'
 import { outside } from './world.ts'
@@ -28,14 +28,16 @@ const tree = async (): Promise<string> => {
 
 let started: Promise<Docker | null> | undefined
 
+const NEEDS = { dockerd: 'docker.io', docker: 'docker.io', busybox: 'busybox-static' }
+
 /** The one daemon of the run. Resolves to null when Docker or busybox is not installed. */
-export const docker = (): Promise<Docker | null> => {
-  started ??= launch()
+export const docker = (laboratory: Laboratory): Promise<Docker | null> => {
+  started ??= launch(laboratory)
   return started
 }
 
-const launch = async (): Promise<Docker | null> => {
-  for (const program of ['dockerd', 'docker', 'busybox']) if (!(await installed(program))) return null
+const launch = async (laboratory: Laboratory): Promise<Docker | null> => {
+  if (!(await laboratory.has({ name: 'docker run', needs: NEEDS }))) return null
   const { client, host } = await outside('docker')
   const socket = '/run/docker-bench.sock'
   const daemon = start(host, [

@@ -10,6 +10,8 @@ export interface Laboratory {
   readonly takes: (name: string) => boolean
   /** Every name that was asked about so far. */
   readonly known: () => readonly string[]
+  /** Whether the programs are installed that this one needs; a line for the reader when one is not. */
+  readonly has: (one: Pick<Peer, 'name' | 'needs'>) => Promise<boolean>
   /** Resolves to null, with a line for the reader, when a program it needs is not installed. */
   readonly peer: (peer: Peer) => Promise<Running | null>
   /** One more of the kind, in a world of its own. */
@@ -42,13 +44,17 @@ export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOption
     return [peer, ...against.map(checkout => from(checkout, basename(checkout)))]
   }
 
-  const launch = async (peer: Peer, world?: string): Promise<Running | null> => {
-    for (const [program, debianPackage] of Object.entries(peer.needs)) {
+  const has = async ({ name, needs }: Pick<Peer, 'name' | 'needs'>): Promise<boolean> => {
+    for (const [program, debianPackage] of Object.entries(needs)) {
       if (await installed(program)) continue
-      say(`  without ${peer.name}: ${program} is missing (apt-get install ${debianPackage})`)
-      return null
+      say(`  without ${name}: ${program} is missing (apt-get install ${debianPackage})`)
+      return false
     }
-    return peer.start(world)
+    return true
+  }
+
+  const launch = async (peer: Peer, world?: string): Promise<Running | null> => {
+    return (await has(peer)) ? peer.start(world) : null
   }
 
   const one = (peer: Peer): Promise<Running | null> => {
@@ -62,6 +68,7 @@ export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOption
   return {
     seconds,
     takes,
+    has,
     known: () => [...known],
     peer: peer => (takes(peer.name) ? one(peer) : Promise.resolve(null)),
     fresh: (peer, world) => (takes(peer.name) ? launch(peer, world) : Promise.resolve(null)),
