@@ -3,6 +3,7 @@ import type { Case } from './cases/case.ts'
 import type { Laboratory } from './lab/laboratory.ts'
 import type { CaseResult } from './report/results.ts'
 import { runCase } from './rounds.ts'
+import { TARGETS } from './targets.ts'
 
 export const measure = async (
   cases: readonly Case[],
@@ -17,6 +18,8 @@ export const measure = async (
       one,
       laboratory,
       Math.min(rounds, one.rounds ?? rounds),
+      series =>
+        TARGETS.some(target => target.case === one.name && [target.of, target.against].includes(series)),
       (done, of, now) => {
         const elapsed = Math.round(performance.now() / 1000)
         say(

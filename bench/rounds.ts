@@ -19,14 +19,19 @@ export const runCase = async (
   one: Case,
   laboratory: Laboratory,
   rounds: number,
+  isCore: (series: string) => boolean,
   progress: (done: number, of: number, now: string) => void,
 ): Promise<readonly Measured[]> => {
   const entries = (await one.contestants(laboratory)).map(entry)
-  const total = entries.length + (rounds - 1) * entries.filter(e => e.contestant.once !== true).length
+  const last = rounds + (one.more ?? 0)
+  const takesPart = ({ contestant: { once, series }, failed }: Entry, round: number): boolean =>
+    failed === undefined && (round === 0 || once !== true) && (round < rounds || isCore(series))
+  let total = 0
+  for (let round = 0; round < last; round++) total += entries.filter(e => takesPart(e, round)).length
   let done = 0
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < last; round++) {
     for (const next of rotated(entries, round)) {
-      if (next.failed !== undefined || (next.contestant.once === true && round > 0)) continue
+      if (!takesPart(next, round)) continue
       progress(done++, total, label(next.contestant.series, next.contestant.x))
       await sample(next)
     }

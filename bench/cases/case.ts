@@ -31,5 +31,7 @@ export interface Case {
   readonly axis?: string
   /** At most so many rounds; curves show a shape, and their spread shows in their neighbours. */
   readonly rounds?: number
+  /** Those that a target names go on for so many rounds more: the figures of this case scatter widely. */
+  readonly more?: number
   readonly contestants: (laboratory: Laboratory) => Promise<readonly Contestant[]>
 }

@@ -14,7 +14,7 @@ export const curveConnections: Case = {
   words: ['curve', 'tcp'],
   title: 'Keep-alive requests over 1 to 8,192 connections',
   method: 'wrk -t 2 -c N',
-  rounds: 2,
+  rounds: 1,
   axis: 'connections',
   metrics: {
     'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },

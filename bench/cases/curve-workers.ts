@@ -14,7 +14,7 @@ export const curveWorkers: Case = {
   title: 'The relay with 1 and 2 data-path threads',
   method:
     'portctl daemon --workers N; wrk -t 2 -c 32, the same with a connection a request and -c 64, iperf3 -P 4. Client and backend share the cores with the threads',
-  rounds: 3,
+  rounds: 2,
   axis: 'data-path threads',
   metrics: {
     'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },

@@ -12,6 +12,7 @@ export const tcpLoopback: Case = {
   words: ['tcp', 'http'],
   title: 'Keep-alive requests from the host itself to 127.0.0.1:8080',
   method: `wrk -t 2 -c 32 http://127.0.0.1:${PUBLISHED.http}/ in the host namespace; "portctl kernel" is its default path, docker has none but its proxy`,
+  more: 4,
   metrics: {
     'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },
     ...cpuMetrics('1,000 requests'),
