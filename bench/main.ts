@@ -9,7 +9,7 @@
  *   npm run bench -- guard             the core ratios only, in under 90 seconds; exit status 1 when one fell
  */
 import { existsSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Case } from './cases/case.ts'
 import { CASES } from './cases/index.ts'
@@ -17,6 +17,7 @@ import { guard } from './guard.ts'
 import { openLaboratory } from './lab/laboratory.ts'
 import { paths } from './lab/paths.ts'
 import { measure } from './measure.ts'
+import { worldName } from './peers/portctl.ts'
 import { compare } from './report/compare.ts'
 import { writeReport } from './report/write.ts'
 
@@ -46,6 +47,9 @@ const count = (flag: string, text: string): number => {
 }
 
 const names = (list: string): readonly string[] => list.split(',').filter(name => name !== '')
+
+/** Checkouts go by the names of their directories, in the tables and in those of namespaces. */
+const worldOf = (checkout: string): string => worldName(basename(checkout))
 
 const built = (checkout: string): string => {
   const path = resolve(paths.root, checkout)
@@ -78,27 +82,33 @@ const main = async (): Promise<number> => {
   const seconds = count('--seconds', values.seconds)
   const only = names(values.peers)
   const against = names(values.against).map(built)
+  if (new Set(against.map(worldOf)).size < against.length)
+    throw new Mistake(`--against '${values.against}': name the checkouts' directories differently`)
   if (positionals.includes('list')) {
     list()
     return 0
   }
   if (positionals.includes('guard')) return (await guard(say)) ? 0 : 1
   const laboratory = openLaboratory({ say, only, seconds, against })
-  const results = await measure(select(positionals), laboratory, rounds, say)
-  const known = laboratory.known()
-  const strangers = only.filter(name => !known.includes(name))
-  if (strangers.length > 0)
-    throw new Mistake(`--peers '${strangers.join("', '")}': nobody here; there are: ${known.join(', ')}`)
-  if (against.length > 0) {
-    console.log(compare(results, against))
-    return 0
+  // Checkouts are compared round by round: all take part in as many.
+  const cases = select(positionals).map(one => (against.length === 0 ? one : { ...one, more: 0 }))
+  const results = await measure(cases, laboratory, rounds, say)
+  if (against.length > 0) console.log(compare(results, against))
+  else {
+    await writeReport(
+      results,
+      CASES.map(one => one.name),
+    )
+    say('written: bench/results/latest.md, latest.json and the plots')
   }
-  await writeReport(
-    results,
-    CASES.map(one => one.name),
-  )
-  say('written: bench/results/latest.md, latest.json and the plots')
-  return 0
+  const known = new Set([
+    ...laboratory.known(),
+    ...results.flatMap(({ measured }) => measured.map(m => m.series)),
+  ])
+  const strangers = only.filter(name => !known.has(name))
+  if (strangers.length === 0) return 0
+  say(`bench: --peers '${strangers.join("', '")}': nobody here; there are: '${[...known].join("', '")}'`)
+  return 1
 }
 
 main().then(

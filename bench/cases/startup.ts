@@ -1,4 +1,3 @@
-import { installed } from '../lab/laboratory.ts'
 import { runContainer, startInstance } from '../lab/portctl.ts'
 import { run } from '../lab/process.ts'
 import { outside } from '../lab/world.ts'
@@ -22,7 +21,7 @@ export const startup: Case = {
   title: 'Command-line start-up',
   method: `Mean of ${TIMES} starts a sample; "portctl ls" asks a running daemon`,
   metrics: { milliseconds: { title: 'Wall time', unit: 'ms', better: 'lower', plot: true } },
-  contestants: async () => {
+  contestants: async laboratory => {
     const { host } = await outside('startup')
     const instance = await startInstance(host, 'startup')
     await runContainer(instance)
@@ -31,7 +30,7 @@ export const startup: Case = {
       timed('node -e 0', () => run(host, ['node', '-e', '0'])),
       timed('portctl --version', () => instance.portctl('--version')),
       timed('portctl ls', () => instance.portctl('ls')),
-      ...((await installed('docker'))
+      ...((await laboratory.has({ name: 'docker --version', needs: { docker: 'docker.io' } }))
         ? [timed('docker --version', () => run(host, ['docker', '--version']))]
         : []),
     ]

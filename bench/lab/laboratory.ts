@@ -24,7 +24,7 @@ export interface LaboratoryOptions {
   /** Names of the contestants that take part; empty for all. */
   readonly only: readonly string[]
   readonly seconds: number
-  /** Other checkouts, built: where portctl takes part, and nothing else does then, so does the portctl of each. */
+  /** Other checkouts, built: among `peers`, portctl of each takes part and nobody else. Cases without `peers` are as ever. */
   readonly against: readonly string[]
 }
 
@@ -83,7 +83,7 @@ export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOption
   }
 }
 
-export const installed = async (program: string): Promise<boolean> => {
+const installed = async (program: string): Promise<boolean> => {
   try {
     await run(null, ['which', program])
     return true

@@ -5,6 +5,8 @@ import { runContainer, startInstance } from '../lab/portctl.ts'
 import { outside } from '../lab/world.ts'
 import { type Peer, published, SERVICES } from './peer.ts'
 
+export const worldName = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')
+
 const peer = (
   name: string,
   via: 'auto' | 'relay',
@@ -15,7 +17,7 @@ const peer = (
   needs: { nft: 'nftables' },
   protocols: ['tcp', 'udp'],
   from: (other, label) => peer(`${name}, ${label}`, via, flags, other),
-  start: async (world = name.replaceAll(/[^a-z0-9]+/g, '-')) => {
+  start: async (world = worldName(name)) => {
     const ends = await outside(world)
     const instance = await startInstance(ends.host, world, flags, checkout)
     const { netns, target } = await runContainer(instance)

@@ -12,6 +12,9 @@ export const compare = (results: readonly CaseResult[], checkouts: readonly stri
   results
     .flatMap(one => [
       one.title,
+      ...one.measured.flatMap(({ series, x, failed }) =>
+        failed === undefined ? [] : [`  ${label(series, x)} failed: ${failed}`],
+      ),
       ...Object.entries(one.metrics).flatMap(([m, { title }]) => rows(one, m, title, checkouts)),
     ])
     .join('\n')

@@ -1,6 +1,10 @@
 /**
  * Whether what is sent to a target arrives on this host, and may so come back to the relay: what the loop guards
  * (tcp-loops.ts, udp-loops.ts) need to know before they remember a socket.
+ *
+ * Addresses and local routes count. What leads back by translation, here or on a router, is not seen: a service that leads to
+ * such an address and so to itself circles. To suspect every target instead would cut off real clients: with
+ * thousands of UDP flows many a client has the source port of one of them, and seems to have passed a service.
  */
 import {
   EADDRNOTAVAIL,

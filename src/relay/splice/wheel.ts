@@ -5,14 +5,16 @@
  * A timer for a moment beyond one turn of the wheel stays in its slot and is passed over until its tick has come.
  * What fires may set or clear any timer: due ones are moved to a list of their own before the first is fired.
  *
- * A loop sleeps until the earliest tick for which a timer was set, not from tick to tick: an idle thread with a flow or
- * an idle limit would otherwise be woken 31 times a second. Clearing does not look for the next earliest; the loop is
- * then woken once for nothing, and finds it.
+ * A loop sleeps until a timer may be due, not from tick to tick: an idle thread with a flow or an idle limit would
+ * otherwise be woken 31 times a second. Clearing does not look for the next earliest; the loop is then woken once for
+ * nothing, and finds the next slot that is not empty. (Many timers beyond one turn fill all slots: tick by tick again.)
  */
 
 /** Milliseconds. */
 const TICK = 32
 const SLOTS = 1024
+/** Milliseconds: epoll_wait takes an int. */
+const LONGEST = 2 ** 30
 const NONE = -1
 
 export class TimerWheel {
@@ -25,7 +27,7 @@ export class TimerWheel {
   #due: Int32Array
   #tick: number
   #size = 0
-  /** No timer is due, and no slot holds one of a later turn, before this tick. */
+  /** No timer is due before this tick. */
   #nearest = Number.POSITIVE_INFINITY
 
   constructor(capacity: number, now: number) {
@@ -65,7 +67,8 @@ export class TimerWheel {
 
   /** Milliseconds a loop may sleep, −1 (for ever) without timers. */
   sleep(now: number): number {
-    return this.#size === 0 ? -1 : Math.max(0, Math.ceil(this.#nearest * TICK - now))
+    if (this.#size === 0) return -1
+    return Math.min(Math.max(0, Math.ceil(this.#nearest * TICK - now)), LONGEST)
   }
 
   advance(now: number, fire: (id: number) => void): void {
