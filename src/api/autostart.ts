@@ -15,6 +15,7 @@ import { closeSync, mkdirSync, openSync, watch, writeSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PortctlError } from '../core/errors.ts'
 import { describeFault } from '../core/os-error.ts'
 import { parseErrorBody, socketPath, unreachable } from './client.ts'
@@ -33,6 +34,8 @@ const READY_FD = 3
 const READY = 'ready'
 /** Milliseconds. A start takes under 400; re-adopting tens of thousands of publications takes longer. */
 const START_TIMEOUT = 30_000
+/** Milliseconds that a daemon which could not start is given to end. */
+const END_TIMEOUT = 1_000
 /** Milliseconds between looks at whether the holder of the lock still lives. */
 const HOLDER_CHECK = 100
 
@@ -102,7 +105,10 @@ const startDaemon = async (options: AutostartOptions): Promise<void> => {
     for await (const chunk of ready.setEncoding('utf8')) text += chunk as string
     if (text.trim() === READY) return
     const body = parseErrorBody(text)
-    throw body === undefined ? fail(await ended) : PortctlError.from(body)
+    if (body === undefined) throw fail(await ended)
+    // It is on its way out; nothing of it is to be left once the command tells why.
+    await Promise.race([ended, sleep(END_TIMEOUT, undefined, { ref: false })])
+    throw PortctlError.from(body)
   } finally {
     clearTimeout(timer)
     ready.destroy()
