@@ -53,9 +53,8 @@ export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOption
     return true
   }
 
-  const launch = async (peer: Peer, world?: string): Promise<Running | null> => {
-    return (await has(peer)) ? peer.start(world) : null
-  }
+  const launch = async (peer: Peer, world?: string): Promise<Running | null> =>
+    (await has(peer)) ? peer.start(world) : null
 
   const one = (peer: Peer): Promise<Running | null> => {
     const already = started.get(peer.name)
