@@ -1,16 +1,17 @@
 /**
  * The table's chains: a constant. No rule names a publication, a container or a port.
  *
- * Guards stand in the same table, hence in the same transaction, as the translation they protect; they look at
- * packets before conntrack does. Translation touches packets for this host's own addresses only. `forward` lets
- * through what we translated and drops what else is bound for our bridges; it says nothing about other traffic,
- * except between interfaces that forward only because we opened them. An accept here ends this table only: a firewall
- * of somebody else still has its say.
+ * Guards stand in the same table, hence in the same transaction, as the translation they protect. Those of loopback
+ * look at packets before conntrack does. The one of the bridges stands in `forward`, where conntrack tells how a flow
+ * was translated: from outside comes in only what was addressed to this host. Translation touches packets for this
+ * host's own addresses only. `forward` says nothing about traffic that has nothing to do with our bridges, except
+ * between interfaces that forward only because we opened them. An accept here ends this table only: a firewall of
+ * somebody else still has its say.
  *
  * A rule's comment is its identity when the table is read back, so comments are unique within a chain.
  */
 import type { Family } from '../core/address.ts'
-import { NUMBER } from './elements.ts'
+import { DNS, NUMBER } from './elements.ts'
 import {
   ACCEPT,
   add,
@@ -120,24 +121,6 @@ const countChain = (direction: 'in' | 'out', family: Family): Chain => {
   }
 }
 
-/**
- * Translated flows pass `forward`, or `output` and `input` when an end of them is this host, and are counted there;
- * over lo both see the same packet, so each looks at one direction there.
- */
-const LOCAL = [
-  { hook: 'input', device: meta('iif'), counted: 'original' },
-  { hook: 'output', device: meta('oif'), counted: 'reply' },
-] as const
-const TRANSLATED = has(ct('status'), 'dnat')
-
-const countLocal = ({ hook, device, counted }: (typeof LOCAL)[number]): Chain => ({
-  name: `count_${hook}`,
-  rules: [
-    rule('counted already', is(device, 'lo'), is(ct('direction'), counted), ACCEPT),
-    rule('published', goTo('count')),
-  ],
-})
-
 const byFamily = (
   comment: string,
   verdict: (family: Family) => Json,
@@ -147,25 +130,60 @@ const byFamily = (
     rule(`${comment}, IPv${family}`, is(meta('nfproto'), `ipv${family}`), ...when, verdict(family)),
   )
 
+const TRANSLATED = has(ct('status'), 'dnat')
+const REQUEST = is(ct('direction'), 'original')
+const ANSWER = is(ct('direction'), 'reply')
+
+const count = (direction: 'in' | 'out'): Chain => ({
+  name: `count_${direction}`,
+  rules: byFamily('of a publication', family => goTo(`count_${direction}${family}`)),
+})
+
+/**
+ * Translated flows pass `forward`, or `output` and `input` when an end of them is this host, and are counted there;
+ * over lo both see the same packet, so each looks at one direction there. What is usual comes first.
+ */
+const LOCAL: readonly Chain[] = [
+  {
+    name: 'count_input',
+    rules: [
+      rule('answer', ANSWER, goTo('count_out')),
+      rule('from elsewhere', isNot(meta('iif'), 'lo'), goTo('count_in')),
+    ],
+  },
+  {
+    name: 'count_output',
+    rules: [
+      rule('request', REQUEST, goTo('count_in')),
+      rule('to elsewhere', isNot(meta('oif'), 'lo'), goTo('count_out')),
+    ],
+  },
+]
+
 const translating = (hook: string, ...first: readonly Rule[]): Chain => ({
   name: `${hook}_nat`,
   base: base('nat', hook, -100),
   rules: [...first, ...byFamily('published', family => jump(`dnat${family}`), is(destinationType, 'local'))],
 })
 
+/** Back to the network it came from: the answer would not pass here otherwise. */
+const HAIRPIN = FAMILIES.map(family =>
+  rule(
+    `hairpin, IPv${family}`,
+    TRANSLATED,
+    is(concat(address(family, 'saddr'), OUT), `@home${family}`),
+    MASQUERADE,
+  ),
+)
+
 /** Chains that others jump to come first: a jump needs its target. */
 export const CHAINS: readonly Chain[] = [
   ...FAMILIES.map(familyChain),
   ...FAMILIES.map(family => countChain('in', family)),
   ...FAMILIES.map(family => countChain('out', family)),
-  {
-    name: 'count',
-    rules: [
-      ...byFamily('in', family => goTo(`count_in${family}`), is(ct('direction'), 'original')),
-      ...byFamily('out', family => goTo(`count_out${family}`), is(ct('direction'), 'reply')),
-    ],
-  },
-  ...LOCAL.map(countLocal),
+  count('in'),
+  count('out'),
+  ...LOCAL,
   {
     name: 'guard_loopback',
     rules: [
@@ -176,30 +194,43 @@ export const CHAINS: readonly Chain[] = [
     ],
   },
   {
-    name: 'guard_network',
+    name: 'guard_resolver',
     rules: [
-      rule('container', is(IN, '@bridges'), ACCEPT),
+      rule('this host', is(meta('iif'), 'lo'), RETURN),
+      rule('container', is(IN, '@bridges'), RETURN),
       // Carried there from the host's loopback for containers alone.
       rule('outside to resolver', is(key(4).addr, '@resolvers4'), DROP),
-      // The gateway's own address is the host's, not a container's: left to the host's firewall.
-      rule('direct routing', isNot(destinationType, 'local'), DROP),
+    ],
+  },
+  {
+    name: 'guard_bridge',
+    rules: [
+      // An answer to what a container asked for: translated, hence addressed to this host when it came in.
+      rule('answer', has(ct('status'), 'snat'), ANSWER, RETURN),
+      rule('container', is(IN, '@bridges'), RETURN),
+      rule('direct routing', is(OUT, '@bridges'), DROP),
     ],
   },
   {
     name: 'guard',
     base: base('filter', 'prerouting', -300),
-    // Addresses first: every packet of this host comes by here, and interface names are dear to look up.
+    // Every packet of this host comes by here, so no lookup in a set unless loopback addresses are in play.
     rules: [
       rule('this host', is(meta('iif'), 'lo'), ACCEPT),
       rule('to loopback', is(address(4, 'daddr'), LOOPBACK), goTo('guard_loopback')),
       rule('container as loopback', is(address(4, 'saddr'), LOOPBACK), is(IN, '@bridges'), DROP),
-      ...FAMILIES.map(family =>
-        rule(
-          `to a network, IPv${family}`,
-          is(address(family, 'daddr'), `@nets${family}`),
-          goTo('guard_network'),
-        ),
-      ),
+    ],
+  },
+  {
+    name: 'masquerade_bridge',
+    rules: [rule('leaving', is(IN, '@bridges'), isNot(OUT, '@bridges'), MASQUERADE), ...HAIRPIN],
+  },
+  {
+    name: 'masquerade_local',
+    rules: [
+      // With br_netfilter, a packet from a bridge has no input interface here either.
+      ...HAIRPIN,
+      rule('from loopback', is(address(4, 'saddr'), LOOPBACK), is(OUT, '@bridges'), MASQUERADE),
     ],
   },
   // DNAT of 127/8 is for this host's own processes, which pass `output`.
@@ -209,7 +240,10 @@ export const CHAINS: readonly Chain[] = [
     name: 'forward',
     base: base('filter', 'forward', 0),
     rules: [
-      rule('published', TRANSLATED, goTo('count')),
+      rule('published, in', TRANSLATED, REQUEST, goTo('count_in')),
+      // A name is dear to look up; only what is bound for a bridge at all is asked for it.
+      rule('into a bridge', is(meta('oifkind'), 'bridge'), jump('guard_bridge')),
+      rule('published, out', TRANSLATED, goTo('count_out')),
       rule('known flows', has(ct('state'), ['established', 'related']), ACCEPT),
       // Seen here only on machines with br_netfilter.
       rule('same network', is(concat(IN, OUT), '@same_bridge'), ACCEPT),
@@ -230,25 +264,25 @@ export const CHAINS: readonly Chain[] = [
   {
     name: 'postrouting_nat',
     base: base('nat', 'postrouting', 100),
+    // What comes from outside is let through with the address it has, and pays for two comparisons.
     rules: [
-      rule('leaving', is(IN, '@bridges'), isNot(OUT, '@bridges'), MASQUERADE),
-      // Back to the network it came from. By address: with br_netfilter such a packet has no input interface here.
-      ...FAMILIES.map(family =>
-        rule(
-          `hairpin, IPv${family}`,
-          TRANSLATED,
-          is(concat(address(family, 'saddr'), OUT), `@home${family}`),
-          MASQUERADE,
-        ),
-      ),
-      rule('from loopback', is(OUT, '@bridges'), is(address(4, 'saddr'), LOOPBACK), MASQUERADE),
+      rule('from a bridge', is(meta('iifkind'), 'bridge'), goTo('masquerade_bridge')),
+      rule('from no interface', is(meta('iif'), 0), goTo('masquerade_local')),
     ],
   },
-  ...LOCAL.map(({ hook }) => ({
-    name: hook,
-    base: base('filter', hook, 150),
-    rules: [rule('published', TRANSLATED, goTo(`count_${hook}`))],
-  })),
+  {
+    name: 'input',
+    base: base('filter', 'input', 150),
+    rules: [
+      rule('published', TRANSLATED, goTo('count_input')),
+      rule('names', is(port('dport'), DNS), jump('guard_resolver')),
+    ],
+  },
+  {
+    name: 'output',
+    base: base('filter', 'output', 150),
+    rules: [rule('published', TRANSLATED, goTo('count_output'))],
+  },
 ]
 
 export const chainCommands = (): readonly NftCommand[] => [

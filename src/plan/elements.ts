@@ -54,21 +54,22 @@ const block = (cidr: string): Json => {
   return prefix(addr, Number(len))
 }
 
-const subnetElements = (family: Family, subnet: Json, bridge: string): readonly Element[] => [
-  { set: `nets${family}`, key: subnet },
-  { set: `home${family}`, key: concat(subnet, bridge) },
-]
+const home = (family: Family, subnet: string, bridge: string): Element => ({
+  set: `home${family}`,
+  key: concat(block(subnet), bridge),
+})
+
+/** The port of every resolver, hence what `input` looks at first. */
+export const DNS = 53
 
 const resolverElements = (address: string): readonly Element[] =>
   [NUMBER.tcp, NUMBER.udp].map(protocol => ({ set: 'resolvers4', key: concat(address, protocol, DNS) }))
 
-const DNS = 53
-
 export const ofNetwork = ({ bridge, subnet4, subnet6, resolver4 }: BridgeNet): readonly Element[] => [
   { set: 'bridges', key: bridge },
   { set: 'same_bridge', key: concat(bridge, bridge) },
-  ...(subnet4 === null ? [] : subnetElements(4, block(subnet4), bridge)),
-  ...(subnet6 === null ? [] : subnetElements(6, block(subnet6), bridge)),
+  ...(subnet4 === null ? [] : [home(4, subnet4, bridge)]),
+  ...(subnet6 === null ? [] : [home(6, subnet6, bridge)]),
   ...(resolver4 === undefined ? [] : resolverElements(resolver4)),
 ]
 

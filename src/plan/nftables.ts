@@ -20,7 +20,7 @@ export const remove = (kind: string, what: JsonObject): NftCommand => ({
 export const concat = (...parts: readonly Json[]): Json => ({ concat: parts })
 export const prefix = (addr: string, len: number): Json => ({ prefix: { addr, len } })
 
-type MetaKey = 'l4proto' | 'nfproto' | 'iif' | 'oif' | 'iifname' | 'oifname'
+type MetaKey = 'l4proto' | 'nfproto' | 'iif' | 'oif' | 'iifname' | 'oifname' | 'iifkind' | 'oifkind'
 
 export const meta = (key: MetaKey): Json => ({ meta: { key } })
 export const ct = (key: 'state' | 'status' | 'direction'): Json => ({ ct: { key } })

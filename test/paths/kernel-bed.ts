@@ -5,7 +5,7 @@
  *   lan … ── eth0 host ── portctl0 (172.30/16, fd00:30::/64) ── web, neighbour
  *                      └─ portctl1 (172.31/16, fd00:31::/64) ── stranger
  */
-import { beforeAll } from 'vitest'
+import { beforeAll, expect } from 'vitest'
 import type { Family, Protocol } from '../../src/core/address.ts'
 import { createNft, type Nft } from '../../src/kernel/nft.ts'
 import { inNetns } from '../../src/kernel/process.ts'
@@ -77,6 +77,10 @@ export interface Bed {
   /** The whole table, in place of what was there. */
   load(desired: Desired): Promise<void>
   change(...operations: readonly Operation[]): Promise<void>
+  /** Takes rules away by their comment, until the next load. */
+  without(...comments: readonly string[]): Promise<void>
+  /** Counts packets that match, at a hook and just before filters look at them; gives a function that tells how many. */
+  watch(where: Where, hook: string, match: string): Promise<() => Promise<number>>
   listing(): Promise<readonly JsonObject[]>
   traffic(publication: string): Promise<Traffic>
   /** Who answers there; rejects as `Lab.ask` does. */
@@ -132,6 +136,34 @@ const makeBed = async (lab: Lab): Promise<Bed> => {
     nft,
     load: desired => nft.apply(replaceTable(desired)),
     change: (...operations) => nft.apply(commands(operations)),
+    without: async (...comments) => {
+      const rules = (await listing()).flatMap(({ rule }) => (rule === undefined ? [] : [rule as JsonObject]))
+      const found = rules.filter(({ comment }) => comments.includes(String(comment)))
+      expect(found.map(({ comment }) => comment).sort()).toEqual([...comments].sort())
+      for (const { chain, handle } of found)
+        await lab.sh(
+          host,
+          'nft',
+          'delete',
+          'rule',
+          'inet',
+          'portctl',
+          String(chain),
+          'handle',
+          String(handle),
+        )
+    },
+    watch: async (where, hook, match) => {
+      probes += 1
+      const table = `probe${probes}`
+      const script = `table inet ${table} {
+        chain watch { type filter hook ${hook} priority -1; ${match} counter; }
+      }\n`
+      const { exitCode, stderr } = await lab.exec(where, 'nft', ['-f', '-'], { input: script })
+      if (exitCode !== 0) throw new Error(stderr)
+      return async () =>
+        Number(/packets (\d+)/.exec(await lab.sh(where, 'nft', 'list', 'table', 'inet', table))?.[1])
+    },
     listing,
     traffic: async publication => {
       const traffic = readCounters(await listing()).get(publication)
@@ -145,6 +177,7 @@ const makeBed = async (lab: Lab): Promise<Bed> => {
   }
 }
 
+let probes = 0
 let serial = 0
 /** A forward of every address to port 80 of a container, unless told otherwise. */
 export const forward = (

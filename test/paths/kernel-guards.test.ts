@@ -3,21 +3,12 @@
  * guard that stops it.
  */
 import { expect, test } from 'vitest'
-import type { JsonObject } from '../../src/plan/nftables.ts'
 import { type Machine, waitFor } from '../lab/lab.ts'
-import { type Bed, EMPTY, failure, forward, GATEWAY, published, useBed } from './kernel-bed.ts'
+import { EMPTY, failure, forward, GATEWAY, published, useBed } from './kernel-bed.ts'
 
 const bed = useBed(['lan', 'attacker'])
 const attacker = (): Machine => bed().lab.machines.attacker as Machine
-
-/** Takes rules away by their comment, until the next load. */
-const without = async ({ lab, host, listing }: Bed, ...comments: readonly string[]): Promise<void> => {
-  const rules = (await listing()).flatMap(({ rule }) => (rule === undefined ? [] : [rule as JsonObject]))
-  const found = rules.filter(({ comment }) => comments.includes(String(comment)))
-  expect(found.map(({ comment }) => comment).sort()).toEqual([...comments].sort())
-  for (const { chain, handle } of found)
-    await lab.sh(host, 'nft', 'delete', 'rule', 'inet', 'portctl', String(chain), 'handle', String(handle))
-}
+const without = (...comments: readonly string[]) => bed().without(...comments)
 
 test('a forged route does not reach what is bound to 127.0.0.1, even with route_localnet on the way in', async () => {
   const { lab, host, web, load, visit } = bed()
@@ -36,7 +27,7 @@ test('a forged route does not reach what is bound to 127.0.0.1, even with route_
         name: kernelPath ? 'web' : 'relay',
       })
     }
-    await without(bed(), 'outside to loopback')
+    await without('outside to loopback')
     expect(await visit(attacker(), '127.0.0.1', 8080, protocol)).toMatchObject({ name: 'relay' })
   }
 })
@@ -46,9 +37,9 @@ test('a forged route to loopback is not translated either', async () => {
   await lab.forgeRoute(attacker(), '127.0.0.0/8')
   await lab.sh(host, 'sysctl', '-qw', 'net.ipv4.conf.eth0.route_localnet=1')
   await load(published(forward(web, 8090, { hostIps: ['127.0.0.1'] })))
-  await without(bed(), 'outside to loopback')
+  await without('outside to loopback')
   expect(await failure(visit(attacker(), '127.0.0.1', 8090))).toBe('ECONNREFUSED')
-  await without(bed(), 'loopback')
+  await without('loopback')
   expect(await visit(attacker(), '127.0.0.1', 8090)).toMatchObject({ name: 'web' })
 })
 
@@ -62,10 +53,10 @@ test('a forged route does not reach a container, published or not', async () => 
     expect(await failure(visit(attacker(), web[family], 80, 'udp'))).toBe('ETIMEDOUT')
   }
   // Locks behind the first: nothing unpublished enters a bridge, and eth0 does not route for others.
-  await without(bed(), 'direct routing')
+  await without('direct routing')
   for (const family of [4, 6] as const)
     expect(await failure(visit(attacker(), web[family], 80))).toBe('ETIMEDOUT')
-  await without(bed(), 'unpublished', 'not a router, IPv4', 'not a router, IPv6')
+  await without('unpublished', 'not a router, IPv4', 'not a router, IPv6')
   for (const family of [4, 6] as const)
     expect(await visit(attacker(), web[family], 80)).toMatchObject({ name: 'web' })
 })
@@ -137,24 +128,16 @@ test('a container does not reach loopback services of the host through route_loc
   await load(EMPTY)
   for (const protocol of ['tcp', 'udp'] as const)
     expect(await failure(visit(web.netns, '127.0.0.1', 7003, protocol))).toBe('ETIMEDOUT')
-  await without(bed(), 'container to loopback')
+  await without('container to loopback')
   for (const protocol of ['tcp', 'udp'] as const)
     expect(await visit(web.netns, '127.0.0.1', 7003, protocol)).toMatchObject({ name: 'host' })
 })
 
 test('a container cannot pose as the loopback of the host', async () => {
-  const { lab, host, neighbour, load } = bed()
+  const { lab, host, neighbour, load, watch } = bed()
   await lab.sh(neighbour.netns, 'sysctl', '-qw', 'net.ipv4.conf.eth0.route_localnet=1')
   await lab.sh(neighbour.netns, 'ip', 'addr', 'add', '127.9.9.9/32', 'dev', 'eth0')
-  const heard = async (): Promise<number> => {
-    const { stdout } = await lab.exec(host, 'nft', ['-j', 'list', 'counter', 'inet', 'probe', 'posing'])
-    return Number(/"packets": (\d+)/.exec(stdout)?.[1])
-  }
-  await lab.exec(host, 'sh', ['-c', 'cat | nft -f -'], {
-    input: `table inet probe { counter posing { }
-      chain input { type filter hook input priority 0; ip saddr 127.9.9.9 udp dport 7004 counter name posing; }
-    }\n`,
-  })
+  const heard = await watch(host, 'input', 'ip saddr 127.9.9.9 udp dport 7004')
   const from = { address: '127.9.9.9', port: 0 }
   const pose = () =>
     lab
@@ -163,24 +146,18 @@ test('a container cannot pose as the loopback of the host', async () => {
   await load(EMPTY)
   await pose()
   expect(await heard()).toBe(0)
-  await without(bed(), 'container as loopback')
+  await without('container as loopback')
   await pose()
   expect(await heard()).toBe(1)
-  await lab.sh(host, 'nft', 'delete', 'table', 'inet', 'probe')
 })
 
 test('a packet that cannot be translated does not leave with the address of its container', async () => {
-  const { lab, host, lan, web, load } = bed()
+  const { lab, host, lan, web, load, watch } = bed()
   await load(EMPTY)
   // A packet in the middle of a connection that conntrack does not know is invalid, rather than a new flow.
   await lab.sh(host, 'sysctl', '-qw', 'net.netfilter.nf_conntrack_tcp_loose=0')
-  await lab.exec(lan, 'sh', ['-c', 'cat | nft -f -'], {
-    input: `table inet probe {
-      chain input { type filter hook prerouting priority 0; ip saddr ${web[4]} tcp dport 7005 counter; }
-    }\n`,
-  })
-  const leaked = async () =>
-    Number(/packets (\d+)/.exec(await lab.sh(lan, 'nft', 'list', 'table', 'inet', 'probe'))?.[1])
+  const leaked = await watch(lan, 'prerouting', `ip saddr ${web[4]} tcp dport 7005`)
+  const dropped = await watch(host, 'forward', `ip saddr ${web[4]} ct state invalid`)
   const server = await lab.serve(lan, { kind: 'echo', host: lan.ipv4, port: 7005 })
   const client = lab.spawn(web.netns, process.execPath, [
     '-e',
@@ -193,25 +170,13 @@ test('a packet that cannot be translated does not leave with the address of its 
     client.stdin.write('x')
     await waitFor('a packet of the forgotten connection', passed)
   }
-  const dropped = async () =>
-    Number(/packets (\d+)/.exec(await lab.sh(host, 'nft', 'list', 'table', 'inet', 'seen'))?.[1])
-  await lab.exec(host, 'sh', ['-c', 'cat | nft -f -'], {
-    input: `table inet seen {
-      chain forward { type filter hook forward priority -1; ip saddr ${web[4]} ct state invalid counter; }
-    }\n`,
-  })
   await sendUnknown(async () => (await dropped()) > 0)
   expect(await leaked()).toBe(0)
-  await without(bed(), 'untranslatable')
+  await without('untranslatable')
   // The client's own retransmissions go on meanwhile.
   await sendUnknown(async () => (await leaked()) > 0)
   client.kill('SIGKILL')
   await server.close()
-  for (const [machine, table] of [
-    [lan, 'probe'],
-    [host, 'seen'],
-  ] as const)
-    await lab.sh(machine, 'nft', 'delete', 'table', 'inet', table)
 })
 
 test('networks do not reach each other, except through what is published', async () => {
@@ -219,7 +184,7 @@ test('networks do not reach each other, except through what is published', async
   await load(EMPTY)
   for (const family of [4, 6] as const)
     expect(await failure(visit(stranger.netns, web[family], 80))).toBe('ETIMEDOUT')
-  await without(bed(), 'unpublished')
+  await without('unpublished')
   for (const family of [4, 6] as const)
     expect(await visit(stranger.netns, web[family], 80)).toMatchObject({ name: 'web' })
 })
