@@ -166,16 +166,6 @@ const translating = (hook: string, ...first: readonly Rule[]): Chain => ({
   rules: [...first, ...byFamily('published', family => jump(`dnat${family}`), is(destinationType, 'local'))],
 })
 
-/** Back to the network it came from: the answer would not pass here otherwise. */
-const HAIRPIN = FAMILIES.map(family =>
-  rule(
-    `hairpin, IPv${family}`,
-    TRANSLATED,
-    is(concat(address(family, 'saddr'), OUT), `@home${family}`),
-    MASQUERADE,
-  ),
-)
-
 /** Chains that others jump to come first: a jump needs its target. */
 export const CHAINS: readonly Chain[] = [
   ...FAMILIES.map(familyChain),
@@ -221,18 +211,6 @@ export const CHAINS: readonly Chain[] = [
       rule('container as loopback', is(address(4, 'saddr'), LOOPBACK), is(IN, '@bridges'), DROP),
     ],
   },
-  {
-    name: 'masquerade_bridge',
-    rules: [rule('leaving', is(IN, '@bridges'), isNot(OUT, '@bridges'), MASQUERADE), ...HAIRPIN],
-  },
-  {
-    name: 'masquerade_local',
-    rules: [
-      // With br_netfilter, a packet from a bridge has no input interface here either.
-      ...HAIRPIN,
-      rule('from loopback', is(address(4, 'saddr'), LOOPBACK), is(OUT, '@bridges'), MASQUERADE),
-    ],
-  },
   // DNAT of 127/8 is for this host's own processes, which pass `output`.
   translating('prerouting', rule('loopback', is(address(4, 'daddr'), LOOPBACK), RETURN)),
   translating('output'),
@@ -250,6 +228,8 @@ export const CHAINS: readonly Chain[] = [
       // Out of window, hence not translated back: it would leave with the container's own address.
       rule('untranslatable', is(IN, '@bridges'), has(ct('state'), 'invalid'), DROP),
       rule('unpublished', is(OUT, '@bridges'), DROP),
+      // Between two ports of somebody else's bridge: seen here only on machines with br_netfilter, too.
+      rule('bridged', is(meta('iifkind'), 'bridge'), is(concat(IN, OUT), '@same_opened'), ACCEPT),
       ...FAMILIES.map(family =>
         rule(
           `not a router, IPv${family}`,
@@ -264,10 +244,19 @@ export const CHAINS: readonly Chain[] = [
   {
     name: 'postrouting_nat',
     base: base('nat', 'postrouting', 100),
-    // What comes from outside is let through with the address it has, and pays for two comparisons.
     rules: [
-      rule('from a bridge', is(meta('iifkind'), 'bridge'), goTo('masquerade_bridge')),
-      rule('from no interface', is(meta('iif'), 0), goTo('masquerade_local')),
+      rule('leaving', is(meta('iifkind'), 'bridge'), is(IN, '@bridges'), isNot(OUT, '@bridges'), MASQUERADE),
+      // Back to the network it came from. By address: with br_netfilter such a packet has no input interface here, and
+      // what comes from outside with the address of a neighbour must not arrive with it.
+      ...FAMILIES.map(family =>
+        rule(
+          `hairpin, IPv${family}`,
+          TRANSLATED,
+          is(concat(address(family, 'saddr'), OUT), `@home${family}`),
+          MASQUERADE,
+        ),
+      ),
+      rule('from loopback', is(address(4, 'saddr'), LOOPBACK), is(OUT, '@bridges'), MASQUERADE),
     ],
   },
   {

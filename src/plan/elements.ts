@@ -73,10 +73,15 @@ export const ofNetwork = ({ bridge, subnet4, subnet6, resolver4 }: BridgeNet): r
   ...(resolver4 === undefined ? [] : resolverElements(resolver4)),
 ]
 
-export const ofOpened = (opened: Opened): readonly Element[] =>
-  FAMILIES.flatMap(family =>
+export const ofOpened = (opened: Opened): readonly Element[] => [
+  ...FAMILIES.flatMap(family =>
     [...new Set(opened[family])].map(key => ({ set: `opened${family}` as const, key })),
-  )
+  ),
+  ...[...new Set([...opened[4], ...opened[6]])].map(name => ({
+    set: 'same_opened' as const,
+    key: concat(name, name),
+  })),
+]
 
 export const elementsOf = ({ forwards, networks, opened }: Desired): readonly Element[] => [
   ...networks.flatMap(ofNetwork),

@@ -33,6 +33,7 @@ export type SetName =
   | 'bridges'
   | 'same_bridge'
   | `opened${Family}`
+  | 'same_opened'
 
 export interface SetShape {
   readonly key: Json
@@ -73,6 +74,7 @@ export const SETS: Readonly<Record<SetName, SetShape>> = {
   same_bridge: { key: ['ifname', 'ifname'] },
   opened4: { key: 'ifname' },
   opened6: { key: 'ifname' },
+  same_opened: { key: ['ifname', 'ifname'] },
   home4: { key: ['ipv4_addr', 'ifname'], interval: true },
   home6: { key: ['ipv6_addr', 'ifname'], interval: true },
   loopback4: { key: ['ipv4_addr', 'inet_proto', 'inet_service'], interval: true },

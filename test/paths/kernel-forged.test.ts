@@ -17,7 +17,8 @@ const forge = async (source: string, port: number, destination: string, to: numb
   const bits = source.includes(':') ? 128 : 32
   const borrow = (verb: string, ...flags: string[]) =>
     lab.sh(attacker(), 'ip', 'addr', verb, `${source}/${bits}`, 'dev', 'eth0', ...flags)
-  await lab.forgeRoute(attacker(), `${destination}/${bits}`)
+  const onLink = [bed().host.ipv4, bed().host.ipv6].includes(destination)
+  if (!onLink) await lab.forgeRoute(attacker(), `${destination}/${bits}`)
   await borrow('add', ...(bits === 128 ? ['nodad'] : []))
   await lab
     .ask(attacker(), {
@@ -49,6 +50,23 @@ test.each(FAMILIES)(
     await without('direct routing')
     await forge(web[family], 80, stranger[family], 7101)
     expect(await heard()).toBe(2)
+  },
+)
+
+test.each(FAMILIES)(
+  'nobody outside passes for a neighbour, to whom a container may give more, IPv%i',
+  async family => {
+    const { host, web, neighbour, load, watch, without } = bed()
+    await load(published(forward(web, 8080, { protocol: 'udp' })))
+    const heard = await watch(web.netns, 'input', 'udp dport 80')
+    const source = `${family === 4 ? 'ip' : 'ip6'} saddr ${neighbour[family]} udp dport 80`
+    const believed = await watch(web.netns, 'input', source)
+    const at = family === 4 ? host.ipv4 : host.ipv6
+    await forge(neighbour[family], 7106, at, 8080)
+    expect([await heard(), await believed()]).toEqual([1, 0])
+    await without(`hairpin, IPv${family}`)
+    await forge(neighbour[family], 7107, at, 8080)
+    expect([await heard(), await believed()]).toEqual([2, 1])
   },
 )
 
