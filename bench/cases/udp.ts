@@ -12,10 +12,11 @@ import type { Case } from './case.ts'
 const peers = (laboratory: Laboratory): Promise<readonly Running[]> =>
   laboratory.peers([direct, dnat, portctlKernel, portctlRelay, dockerProxy, nginx])
 
-const flooded = (name: string, title: string, load: Omit<Flood, 'seconds'>): Case => ({
+const flooded = (name: string, title: string, load: Omit<Flood, 'seconds'>, more = 0): Case => ({
   name,
   words: ['udp'],
   title,
+  more,
   method: `Own sender (sendmmsg, ${load.flows} flow${load.flows > 1 ? 's' : ''}, ${load.size} B) as fast as it can; counted where they arrive`,
   metrics: {
     delivered: { title: 'Delivered', unit: 'packets/s', better: 'higher', plot: true },
@@ -46,10 +47,12 @@ export const udpLarge = flooded('udp-1400', 'UDP, datagrams of 1,400 bytes', {
   size: 1400,
   flows: 1,
 })
-export const udpMix = flooded('udp-flows', 'UDP, 64 flows of 1,200 bytes, as QUIC clients send', {
-  size: 1200,
-  flows: 64,
-})
+export const udpMix = flooded(
+  'udp-flows',
+  'UDP, 64 flows of 1,200 bytes, as QUIC clients send',
+  { size: 1200, flows: 64 },
+  4,
+)
 
 export const udpRoundTrip: Case = {
   name: 'udp-rtt',
