@@ -247,11 +247,13 @@ export const CHAINS: readonly Chain[] = [
     rules: [
       rule('leaving', is(meta('iifkind'), 'bridge'), is(IN, '@bridges'), isNot(OUT, '@bridges'), MASQUERADE),
       // Back to the network it came from. By address: with br_netfilter such a packet has no input interface here, and
-      // what comes from outside with the address of a neighbour must not arrive with it.
+      // what comes from outside with the address of a neighbour must not arrive with it. A lookup of address and name
+      // costs several of the address alone.
       ...FAMILIES.map(family =>
         rule(
           `hairpin, IPv${family}`,
           TRANSLATED,
+          is(address(family, 'saddr'), `@nets${family}`),
           is(concat(address(family, 'saddr'), OUT), `@home${family}`),
           MASQUERADE,
         ),

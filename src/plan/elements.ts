@@ -54,10 +54,10 @@ const block = (cidr: string): Json => {
   return prefix(addr, Number(len))
 }
 
-const home = (family: Family, subnet: string, bridge: string): Element => ({
-  set: `home${family}`,
-  key: concat(block(subnet), bridge),
-})
+const subnetElements = (family: Family, subnet: string, bridge: string): readonly Element[] => [
+  { set: `nets${family}`, key: block(subnet) },
+  { set: `home${family}`, key: concat(block(subnet), bridge) },
+]
 
 /** The port of every resolver, hence what `input` looks at first. */
 export const DNS = 53
@@ -68,8 +68,8 @@ const resolverElements = (address: string): readonly Element[] =>
 export const ofNetwork = ({ bridge, subnet4, subnet6, resolver4 }: BridgeNet): readonly Element[] => [
   { set: 'bridges', key: bridge },
   { set: 'same_bridge', key: concat(bridge, bridge) },
-  ...(subnet4 === null ? [] : [home(4, subnet4, bridge)]),
-  ...(subnet6 === null ? [] : [home(6, subnet6, bridge)]),
+  ...(subnet4 === null ? [] : subnetElements(4, subnet4, bridge)),
+  ...(subnet6 === null ? [] : subnetElements(6, subnet6, bridge)),
   ...(resolver4 === undefined ? [] : resolverElements(resolver4)),
 ]
 

@@ -29,6 +29,7 @@ export type SetName =
   | `${PerFamily}${Family}`
   | 'loopback4'
   | 'resolvers4'
+  | `nets${Family}`
   | `home${Family}`
   | 'bridges'
   | 'same_bridge'
@@ -75,6 +76,8 @@ export const SETS: Readonly<Record<SetName, SetShape>> = {
   opened4: { key: 'ifname' },
   opened6: { key: 'ifname' },
   same_opened: { key: ['ifname', 'ifname'] },
+  nets4: { key: 'ipv4_addr', interval: true },
+  nets6: { key: 'ipv6_addr', interval: true },
   home4: { key: ['ipv4_addr', 'ifname'], interval: true },
   home6: { key: ['ipv6_addr', 'ifname'], interval: true },
   loopback4: { key: ['ipv4_addr', 'inet_proto', 'inet_service'], interval: true },
