@@ -65,9 +65,20 @@ export const dnsServices = (network: Network, resolver: Resolver): readonly Serv
   }))
 }
 
+/** Milliseconds after which interfaces are looked at closely again, though none came or went: one may have left a bridge. */
+const CLOSE_LOOK = 30_000
+
+interface Interfaces {
+  readonly names: string
+  /** Of performance.now(). */
+  readonly at: number
+  readonly ways: readonly string[]
+}
+
 export class Networks {
   readonly #parts: NetworkParts
   #last: Promise<unknown> = Promise.resolve()
+  #seen: Interfaces = { names: '', at: Number.NEGATIVE_INFINITY, ways: [] }
 
   constructor(parts: NetworkParts) {
     this.#parts = parts
@@ -191,10 +202,20 @@ export class Networks {
     await applyForwarding(kernel.sysctl, plan.changes)
   }
 
-  /** Interfaces that packets for containers may come in by: all but loopback and the ports of bridges. */
+  /**
+   * Interfaces that packets for containers may come in by: all but loopback and the ports of bridges. Looked at closely,
+   * which takes a process, when their names have changed or the last close look is long ago.
+   */
   async #ways(): Promise<readonly string[]> {
-    const links = await this.#parts.kernel.links.list()
-    return links.filter(link => link.name !== 'lo' && link.bridge === null).map(link => link.name)
+    const { links, sysctl } = this.#parts.kernel
+    const names = (await sysctl.list('net/ipv4/conf')).toSorted().join(' ')
+    const now = performance.now()
+    if (names !== this.#seen.names || now - this.#seen.at > CLOSE_LOOK) {
+      const found = await links.list()
+      const ways = found.filter(link => link.name !== 'lo' && link.bridge === null).map(link => link.name)
+      this.#seen = { names, at: now, ways }
+    }
+    return this.#seen.ways
   }
 
   /** An unused bridge name, a /16 that overlaps nothing this host knows, a ULA /64 (RFC 4193). */

@@ -2,7 +2,8 @@
  * /proc/sys, in the slash form of sysctl(8): `net/ipv4/conf/eth0.100/forwarding` (an interface name may hold dots,
  * never slashes). What is under `net/` belongs to the network namespace of whoever opens the file.
  */
-import { readFile, writeFile } from 'node:fs/promises'
+import { readdirSync, readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { PortctlError } from '../core/errors.ts'
 import { firstLine, inNetns } from './process.ts'
 
@@ -14,6 +15,8 @@ export interface Setting {
 export interface Sysctl {
   /** Without the newline at the end; null when this kernel, or this interface, has no such key. */
   read(key: string): Promise<string | null>
+  /** What is in a folder, in any order: interfaces, in `net/ipv4/conf`. Empty when there is no such folder. */
+  list(folder: string): Promise<readonly string[]>
   /** In order; rejects with `sysctl-failed` at the first that is refused. */
   write(settings: readonly Setting[]): Promise<void>
 }
@@ -22,14 +25,25 @@ const pathOf = (key: string): string => `/proc/sys/${key}`
 
 const errnoOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error)
 
-/** Of the namespace this process is in. */
+/**
+ * Of the namespace this process is in. Read without a trip through the thread pool, since the kernel answers from
+ * memory: control reads some of these every few seconds, and the trips were most of what an idle daemon did.
+ */
 export const hostSysctl: Sysctl = {
   read: async key => {
     try {
-      return (await readFile(pathOf(key), 'utf8')).trimEnd()
+      return readFileSync(pathOf(key), 'utf8').trimEnd()
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return null
       throw PortctlError.of('sysctl-failed', { key, why: errnoOf(error) }, { cause: error })
+    }
+  },
+  list: async folder => {
+    try {
+      return readdirSync(pathOf(folder))
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return []
+      throw PortctlError.of('sysctl-failed', { key: folder, why: errnoOf(error) }, { cause: error })
     }
   },
   write: async settings => {
@@ -52,6 +66,12 @@ export const netnsSysctl = (netns: string): Sysctl => {
       if (exitCode === 0) return stdout.trimEnd()
       if (stderr.includes('No such file')) return null
       throw PortctlError.of('sysctl-failed', { key, why: firstLine(stderr) })
+    },
+    list: async folder => {
+      const { exitCode, stdout, stderr } = await execute('ls', ['-1', pathOf(folder)])
+      if (exitCode === 0) return stdout.split('\n').filter(name => name !== '')
+      if (stderr.includes('No such file')) return []
+      throw PortctlError.of('sysctl-failed', { key: folder, why: firstLine(stderr) })
     },
     write: async settings => {
       if (settings.length === 0) return

@@ -21,6 +21,13 @@ const conformance = (make: () => Promise<Sysctl>): void => {
     await sysctl.write([])
   })
 
+  test('lists a folder', async () => {
+    const sysctl = await make()
+    expect(await sysctl.list('net/ipv4/conf')).toContain('dotted.7')
+    expect(await sysctl.list('net/ipv4/conf/dotted.7')).toContain('forwarding')
+    expect(await sysctl.list('net/ipv4/conf/absent')).toEqual([])
+  })
+
   test('a key that is not there reads null and cannot be written', async () => {
     const sysctl = await make()
     const key = 'net/ipv4/conf/absent/forwarding'

@@ -14,6 +14,10 @@ export const createFakeSysctl = (values: Readonly<Record<string, string>> = {}):
   return {
     values: held,
     readOnly,
+    list: async folder => {
+      const inside = [...held.keys()].filter(key => key.startsWith(`${folder}/`))
+      return [...new Set(inside.map(key => key.slice(folder.length + 1).split('/')[0] as string))]
+    },
     read: async key => held.get(key) ?? null,
     write: async settings => {
       for (const { key, value } of settings) {
