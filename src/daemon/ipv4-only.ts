@@ -3,8 +3,8 @@
  * with `listen 80`, anything bound to 0.0.0.0). Translating an IPv6 client to such a container would get it refused;
  * the relay, which may answer IPv6 with IPv4, gets it through.
  *
- * What listens is looked up in the container's own /proc/net tables: when a publication is made, at start, and every
- * few seconds after that, because a service may start, or change its mind, at any time. Nothing found at all says
+ * What listens is asked of the container's own network namespace: when a publication is made, at start, and every few
+ * seconds after that, because a service may start, or change its mind, at any time. Nothing found at all says
  * nothing: IPv6 is then left to the kernel, as the address promises.
  *
  * Invariant: `has` changes only together with the table, inside the transaction of `refresh`, or for publications that

@@ -1,9 +1,10 @@
 /**
- * Who holds a port: /proc/net/{tcp,udp}[6] gives the socket's inode, /proc/PID/fd the process that has it open
- * (proc(5)). The second step looks at every descriptor of every process, so it is for error messages only.
+ * Who holds a port: sock_diag, or /proc/net/{tcp,udp}[6], gives the socket's inode, /proc/PID/fd the process that has it
+ * open (proc(5)). The second step looks at every descriptor of every process, so it is for error messages only.
  */
 import { open, readdir, readFile, readlink } from 'node:fs/promises'
 import { type Address, type Port, type PortRange, parseAddress } from '../core/address.ts'
+import { diagnosedSockets } from './sock-diag.ts'
 import type { Sysctl } from './sysctl.ts'
 
 export interface BoundSocket {
@@ -18,7 +19,7 @@ export interface PortOwner extends BoundSocket {
   readonly process: string | null
 }
 
-type Transport = 'tcp' | 'udp'
+export type Transport = 'tcp' | 'udp'
 
 /** include/net/tcp_states.h; an unconnected UDP socket shows CLOSE. */
 const LISTEN = '0A'
@@ -84,6 +85,13 @@ const isListener = (line: string): boolean => {
 export const boundSockets = async (
   transport: Transport,
   pid: number | 'self' = 'self',
+): Promise<readonly BoundSocket[]> =>
+  (await diagnosedSockets(transport, pid)) ?? (await tabledSockets(transport, pid))
+
+/** The same from /proc, in any namespace and without FFI. */
+export const tabledSockets = async (
+  transport: Transport,
+  pid: number | 'self',
 ): Promise<readonly BoundSocket[]> => {
   const tables = await Promise.all(
     [transport, `${transport}6`].map(table => readSocketTable(`/proc/${pid}/net/${table}`, transport)),

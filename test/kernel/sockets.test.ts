@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { createFakeSysctl } from '../../src/kernel/fake/sysctl.ts'
+import { diagnosedSockets } from '../../src/kernel/sock-diag.ts'
 import {
   boundSockets,
   localPortRange,
   parseSocketTable,
   portOwners,
   reservedPorts,
+  tabledSockets,
 } from '../../src/kernel/sockets.ts'
 import { type ServerSpec, serverCommand } from '../lab/agent.ts'
 import { useLab } from '../lab/hooks.ts'
@@ -61,8 +63,11 @@ describe('in a namespace', () => {
     await waitFor('the server to be gone', async () => (await boundSockets('tcp', pid)).length === 0)
   })
 
-  test('listeners beyond a page of the table, with connections among them', async () => {
-    const ports = Array.from({ length: 100 }, (_, i) => 41_000 + i)
+  test.each([
+    ['sock_diag', diagnosedSockets],
+    ['/proc', tabledSockets],
+  ] as const)('%s: listeners beyond a page of the table, with connections among them', async (_, sockets) => {
+    const ports = Array.from({ length: 600 }, (_, i) => 41_000 + i)
     const program = `
       const net = require('node:net')
       let open = 0
@@ -71,9 +76,28 @@ describe('in a namespace', () => {
           net.connect(port, '127.0.0.1').on('connect', () => ++open === ${ports.length} && console.log('ready')))`
     const child = lab().spawn(lab().host, process.execPath, ['-e', program])
     await new Promise(resolve => child.stdout.once('data', resolve))
-    const listening = (await boundSockets('tcp', child.pid as number)).map(({ port }) => port)
+    const listening = (await sockets('tcp', child.pid as number))?.map(({ port }) => port) ?? []
     expect(listening.filter(port => ports.includes(port)).sort()).toEqual(ports)
     child.kill('SIGKILL')
+  })
+
+  test('sock_diag and /proc tell the same', async () => {
+    const pid = await serve(
+      { kind: 'who', host: '0.0.0.0', port: 8080 },
+      { kind: 'who', host: '::', port: 8081 },
+      { kind: 'who', host: '::1', port: 8082 },
+      { kind: 'who', host: lab().host.ipv6, port: 8084 },
+      { kind: 'udp', host: '127.0.0.1', port: 8080 },
+      { kind: 'udp', host: '::', port: 8081 },
+    )
+    for (const transport of ['tcp', 'udp'] as const) {
+      const there = await diagnosedSockets(transport, pid)
+      expect(there?.length).toBe(transport === 'tcp' ? 4 : 2)
+      expect(new Set(there)).toEqual(new Set(await tabledSockets(transport, pid)))
+    }
+    process.kill(pid, 'SIGKILL')
+    await waitFor('the end', async () => (await diagnosedSockets('tcp', pid)) === undefined)
+    expect(await diagnosedSockets('tcp', 'self')).toBeDefined()
   })
 
   test('sockets of other namespaces are not seen', async () => {
