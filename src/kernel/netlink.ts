@@ -6,7 +6,7 @@ const AF_NETLINK = 16
 const SOCK_RAW = 3
 /** Protocols. */
 export const NETLINK_SOCK_DIAG = 4
-export const NETLINK_NETFILTER = 12
+const NETLINK_NETFILTER = 12
 
 const NLM_F_REQUEST = 1
 const NLM_F_DUMP = 0x300
