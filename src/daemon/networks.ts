@@ -65,7 +65,7 @@ export const dnsServices = (network: Network, resolver: Resolver): readonly Serv
   }))
 }
 
-/** Milliseconds after which interfaces are looked at closely again, though none came or went: one may have left a bridge. */
+/** Milliseconds after which interfaces are looked at closely again, though none came or went: one may have joined or left a bridge. */
 const CLOSE_LOOK = 30_000
 
 interface Interfaces {

@@ -1,6 +1,6 @@
 /**
- * Bound sockets of a network namespace, over sock_diag(7). The kernel walks the listening sockets only, in microseconds;
- * for a /proc/net table it walks the whole table of connections as well, which all namespaces share.
+ * Bound sockets of a network namespace, over sock_diag(7), in some 70 µs. For TCP the kernel walks the listening sockets
+ * only; for a /proc/net table it walks the connections of all namespaces as well.
  * Layouts: struct inet_diag_req_v2 and inet_diag_msg, linux/inet_diag.h.
  */
 import { parseAddress } from '../core/address.ts'
@@ -25,6 +25,8 @@ const PORT = 4
 const ADDRESS = 8
 const INODE = 68
 const MESSAGE = 72
+/** Bytes of what ends a dump. */
+const ERRNO = 4
 /** What one recv(2) gives at most, of a dump. */
 const BUFFER = 32_768
 
@@ -40,14 +42,17 @@ const request = (transport: Transport, family: number): Buffer => {
   return Buffer.concat([dumpHead(SOCK_DIAG_BY_FAMILY, REQUEST), body])
 }
 
-const addressAt = ({ view }: Pinned, at: number, family: number): string => {
+const addressAt = ({ view }: Pick<Pinned, 'view'>, at: number, family: number): string => {
   if (family === AF_INET) return [0, 1, 2, 3].map(i => view.getUint8(at + i)).join('.')
   return [0, 2, 4, 6, 8, 10, 12, 14].map(i => view.getUint16(at + i, false).toString(16)).join(':')
 }
 
-/** The sockets of one answer; undefined: the kernel cannot tell. `last`: no more follow. */
-const parse = (
-  answer: Pinned,
+/**
+ * Adds the sockets of one answer. `last`: no more follow; undefined: the kernel cannot tell all (no such module, say),
+ * which it also says by an errno in the message that ends a dump.
+ */
+export const parseAnswer = (
+  answer: Pick<Pinned, 'view'>,
   size: number,
   family: number,
   found: BoundSocket[],
@@ -56,9 +61,10 @@ const parse = (
   for (let at = 0; at + NLMSG_HEADER <= size; ) {
     const length = view.getUint32(at, true)
     const type = view.getUint16(at + 4, true)
-    if (type === NLMSG_DONE) return 'last'
-    if (type === NLMSG_ERROR || length < NLMSG_HEADER + MESSAGE) return undefined
     const body = at + NLMSG_HEADER
+    if (type === NLMSG_DONE)
+      return length >= NLMSG_HEADER + ERRNO && view.getInt32(body, true) < 0 ? undefined : 'last'
+    if (type === NLMSG_ERROR || length < NLMSG_HEADER + MESSAGE) return undefined
     found.push({
       address: parseAddress(addressAt(answer, body + ADDRESS, family)),
       port: view.getUint16(body + PORT, false),
@@ -78,10 +84,10 @@ const ask = (
   const found: BoundSocket[] = []
   for (const family of [AF_INET, AF_INET6]) {
     sendMessage(libc, socket, request(transport, family))
-    for (let state: ReturnType<typeof parse> = 'more'; state !== 'last'; ) {
+    for (let state: ReturnType<typeof parseAnswer> = 'more'; state !== 'last'; ) {
       // The kernel answers inside send(2) and recv(2).
       const size = libc.recv(socket, memory.address, BUFFER, MSG_DONTWAIT)
-      state = size > 0 ? parse(memory, size, family, found) : undefined
+      state = size > 0 ? parseAnswer(memory, size, family, found) : undefined
       if (state === undefined) return undefined
     }
   }
@@ -89,6 +95,8 @@ const ask = (
 }
 
 let memory: Pinned | undefined
+/** Not asked again: for each question the kernel would look for the module anew. */
+const unknown = new Set<Transport>()
 let entrance: Entrance | undefined
 
 /** A socket into the namespace that a process is in; −1 when it has ended, or is not ours to enter. */
@@ -112,12 +120,15 @@ export const diagnosedSockets = async (
   transport: Transport,
   pid: number | 'self',
 ): Promise<readonly BoundSocket[] | undefined> => {
+  if (unknown.has(transport)) return undefined
   try {
     const libc = await loadLibc()
     memory ??= libc.pin(BUFFER)
     const pinned = memory
     const socket = pid === 'self' ? openNetlink(libc, NETLINK_SOCK_DIAG) : openIn(libc, pid)
-    return withNetlink(libc, open => ask(libc, open, transport, pinned), socket)
+    const found = withNetlink(libc, open => ask(libc, open, transport, pinned), socket)
+    if (found === undefined) unknown.add(transport)
+    return found
   } catch {
     return undefined
   }

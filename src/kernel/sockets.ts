@@ -93,8 +93,10 @@ export const tabledSockets = async (
   transport: Transport,
   pid: number | 'self',
 ): Promise<readonly BoundSocket[]> => {
+  // Of the thread that reads: the main one may just be in another namespace (libc/entrance.ts).
+  const here = pid === 'self' ? 'thread-self' : pid
   const tables = await Promise.all(
-    [transport, `${transport}6`].map(table => readSocketTable(`/proc/${pid}/net/${table}`, transport)),
+    [transport, `${transport}6`].map(table => readSocketTable(`/proc/${here}/net/${table}`, transport)),
   )
   return tables.flatMap(table => parseSocketTable(table, transport))
 }

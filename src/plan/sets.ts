@@ -76,6 +76,7 @@ export const SETS: Readonly<Record<SetName, SetShape>> = {
   opened4: { key: 'ifname' },
   opened6: { key: 'ifname' },
   same_opened: { key: ['ifname', 'ifname'] },
+  // Subnets do not overlap: ipam sees to it.
   nets4: { key: 'ipv4_addr', interval: true },
   nets6: { key: 'ipv6_addr', interval: true },
   home4: { key: ['ipv4_addr', 'ifname'], interval: true },

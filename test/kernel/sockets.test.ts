@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { createFakeSysctl } from '../../src/kernel/fake/sysctl.ts'
-import { diagnosedSockets } from '../../src/kernel/sock-diag.ts'
+import { diagnosedSockets, parseAnswer } from '../../src/kernel/sock-diag.ts'
 import {
+  type BoundSocket,
   boundSockets,
   localPortRange,
   parseSocketTable,
@@ -12,6 +13,7 @@ import {
 import { type ServerSpec, serverCommand } from '../lab/agent.ts'
 import { useLab } from '../lab/hooks.ts'
 import { waitFor } from '../lab/lab.ts'
+import { runScript } from '../lab/script.ts'
 
 const lab = useLab()
 
@@ -38,6 +40,20 @@ test.each([
   ['udp', row('00000000:0035', '01', 11), []],
 ] as const)('a row of /proc/net/%s', (transport, line, sockets) => {
   expect(parseSocketTable(HEAD + line, transport)).toEqual(sockets)
+})
+
+test.each([
+  ['the end of a dump', 3, 0, 'last'],
+  ['the end of one that failed: no such module', 3, -2, undefined],
+  ['an error', 2, -1, undefined],
+] as const)('sock_diag answers with %s', (_, type, errno, expected) => {
+  const view = new DataView(new ArrayBuffer(20))
+  view.setUint32(0, 20, true)
+  view.setUint16(4, type, true)
+  view.setInt32(16, errno, true)
+  const found: BoundSocket[] = []
+  expect(parseAnswer({ view }, 20, 2, found)).toBe(expected)
+  expect(found).toEqual([])
 })
 
 describe('in a namespace', () => {
@@ -98,6 +114,26 @@ describe('in a namespace', () => {
     process.kill(pid, 'SIGKILL')
     await waitFor('the end', async () => (await diagnosedSockets('tcp', pid)) === undefined)
     expect(await diagnosedSockets('tcp', 'self')).toBeDefined()
+  })
+
+  test('where this process could not come back from a namespace it is not entered, and /proc tells', async () => {
+    // In a user namespace that shares the network of its parent: allowed into its own children's, not back.
+    const found = await runScript<readonly unknown[]>(
+      lab(),
+      lab().lan,
+      `import { spawn } from 'node:child_process'
+       import { diagnosedSockets, parseAnswer } from './src/kernel/sock-diag.ts'
+       import { boundSockets } from './src/kernel/sockets.ts'
+       const listen = "require('net').createServer().listen(48125, '0.0.0.0', () => console.log('up'))"
+       const child = spawn('unshare', ['--net', process.execPath, '-e', listen])
+       await new Promise(resolve => child.stdout.once('data', resolve))
+       const diagnosed = await diagnosedSockets('tcp', child.pid)
+       const bound = await boundSockets('tcp', child.pid)
+       child.kill('SIGKILL')
+       answer([diagnosed ?? 'not told', bound.map(({ port }) => port)])`,
+      ['unshare', '--user', '--map-root-user'],
+    )
+    expect(found).toEqual(['not told', [48_125]])
   })
 
   test('sockets of other namespaces are not seen', async () => {

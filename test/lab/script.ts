@@ -6,8 +6,13 @@ import type { Lab, Where } from './lab.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** `source` imports from './src/…' and calls the global `answer(value)` once. */
-export const runScript = async <T>(lab: Lab, where: Where, source: string): Promise<T> => {
+/** `source` imports from './src/…' and calls the global `answer(value)` once. @param within a command that runs node, `unshare …` */
+export const runScript = async <T>(
+  lab: Lab,
+  where: Where,
+  source: string,
+  within: readonly string[] = [],
+): Promise<T> => {
   const answer = 'const answer = value => process.stdout.write(JSON.stringify(value));'
   const { outputFiles } = await build({
     stdin: { contents: `${answer}\n${source}`, resolveDir: ROOT, loader: 'ts' },
@@ -20,9 +25,8 @@ export const runScript = async <T>(lab: Lab, where: Where, source: string): Prom
     banner: { js: "import { createRequire } from 'node:module'; const require = createRequire('/');" },
   })
   const program = outputFiles[0]?.text ?? ''
-  const { exitCode, stdout, stderr } = await lab.exec(where, process.execPath, ['--input-type=module', '-'], {
-    input: program,
-  })
+  const [command = '', ...args] = [...within, process.execPath, '--input-type=module', '-']
+  const { exitCode, stdout, stderr } = await lab.exec(where, command, args, { input: program })
   if (exitCode !== 0) throw new Error(`the script ended with status ${exitCode}: ${stderr}`)
   return JSON.parse(stdout) as T
 }

@@ -1,6 +1,6 @@
 /**
  * Sockets towards targets, in the target's network namespace when it has one (kernel/libc/entrance.ts). For data-path
- * threads only, never the main thread.
+ * threads only: the main thread opens files under /proc/self/net.
  *
  * The namespace's file is opened anew each time: a descriptor kept open would keep the namespace alive, and would
  * lead to the old one after the path has been bound to another.
