@@ -4,8 +4,8 @@
  *   npm run bench                      every case
  *   npm run bench -- tcp udp           the cases those words select (names and groups; `list` shows them)
  *   npm run bench -- --rounds 9 --seconds 5 tcp    more and longer samples
- *   npm run bench -- --peers 'docker-proxy,portctl relay' tcp
- *   npm run bench -- --against ../before tcp udp        this checkout and others, built ones; writes nothing
+ *   npm run bench -- --peers 'docker-proxy,portctl relay' tcp    these only; prints, and writes nothing
+ *   npm run bench -- --against ../before tcp udp        this checkout and others, built ones; the same
  *   npm run bench -- guard             the core ratios only, in under 90 seconds; exit status 1 when one fell
  */
 import { existsSync } from 'node:fs'
@@ -37,7 +37,8 @@ const readArguments = () => {
       },
     })
   } catch (error) {
-    throw new Mistake((error as Error).message)
+    // What parseArgs says after the first sentence is about arguments that begin with a dash.
+    throw new Mistake((error as Error).message.split('. ')[0])
   }
 }
 
@@ -84,16 +85,20 @@ const main = async (): Promise<number> => {
   const against = names(values.against).map(built)
   if (new Set(against.map(worldOf)).size < against.length)
     throw new Mistake(`--against '${values.against}': name the checkouts' directories differently`)
-  if (positionals.includes('list')) {
+  const [word, ...more] = positionals
+  const alone = ['list', 'guard'].find(one => positionals.includes(one))
+  if (alone !== undefined && more.length > 0) throw new Mistake(`'${alone}' stands alone`)
+  if (word === 'list') {
     list()
     return 0
   }
-  if (positionals.includes('guard')) return (await guard(say)) ? 0 : 1
+  if (word === 'guard') return (await guard(say)) ? 0 : 1
   const laboratory = openLaboratory({ say, only, seconds, against })
   // Checkouts are compared round by round: all take part in as many.
   const cases = select(positionals).map(one => (against.length === 0 ? one : { ...one, more: 0 }))
   const results = await measure(cases, laboratory, rounds, say)
-  if (against.length > 0) console.log(compare(results, against))
+  // A part of a case's contestants must not take the place of all of them.
+  if (against.length > 0 || only.length > 0) console.log(compare(results, against))
   else {
     await writeReport(
       results,

@@ -1,6 +1,7 @@
 /**
- * Two or more checkouts of portctl side by side: each figure, and its ratio to this checkout's, within rounds. Even two
- * instances of one build differ by some 3 %: compare against a copy of the same, too, before believing in less.
+ * What is told of a run that writes nothing: each figure, and with several checkouts of portctl its ratio to this one's,
+ * within rounds. Even two instances of one build differ by some 3 %: compare against a copy of the same, too, before
+ * believing in less.
  */
 import { basename } from 'node:path'
 import { label } from '../rounds.ts'

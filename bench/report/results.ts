@@ -41,9 +41,12 @@ export const readResults = async (): Promise<Results | null> => {
   }
 }
 
-export const writeResults = async (results: Results): Promise<void> => {
+/** Gives what a later run will read: what is drawn from it now and what is drawn then must be the same. */
+export const writeResults = async (results: Results): Promise<Results> => {
   await mkdir(paths.results, { recursive: true })
-  await writeFile(file, `${JSON.stringify(results, rounded, 1)}\n`)
+  const text = `${JSON.stringify(results, rounded, 1)}\n`
+  await writeFile(file, text)
+  return JSON.parse(text) as Results
 }
 
 /** Four significant digits: more is noise in the file's history. */

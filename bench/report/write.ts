@@ -11,8 +11,8 @@ import { type CaseResult, readResults, writeResults } from './results.ts'
 export const writeReport = async (ran: readonly CaseResult[], order: readonly string[]): Promise<void> => {
   const kept = (await readResults())?.cases.filter(old => !ran.some(one => one.name === old.name)) ?? []
   const cases = [...kept, ...ran].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
-  const results = { machine: await describeMachine(), cases }
-  await writeResults(results)
-  await writeFile(join(paths.results, 'latest.md'), markdown(results, judge(cases)))
-  for (const plot of cases.flatMap(plotFiles)) await writeFile(join(paths.results, plot.file), plot.svg())
+  const results = await writeResults({ machine: await describeMachine(), cases })
+  await writeFile(join(paths.results, 'latest.md'), markdown(results, judge(results.cases)))
+  for (const plot of results.cases.flatMap(plotFiles))
+    await writeFile(join(paths.results, plot.file), plot.svg())
 }
