@@ -2,7 +2,7 @@
  * The guard of CI: the core ratios, medians of three rounds, in up to three tries for those below 0.8 of their target.
  * Machines of CI are shared and small: a ratio that is reached once in three is not lost, one that is never reached is.
  *
- * What Docker takes for the same range is not measured again but read from the last full run: it takes minutes.
+ * What Docker takes for the same range is not measured again but read from the results: it takes minutes.
  */
 import { CASES } from './cases/index.ts'
 import { openLaboratory } from './lab/laboratory.ts'
@@ -22,10 +22,7 @@ export const guard = async (say: (line: string) => void): Promise<boolean> => {
   const laboratory = openLaboratory({ say, only: PEERS, seconds: 1, against: [] })
   let open: readonly Target[] = TARGETS.filter(target => target.guard)
   for (let attempt = 1; attempt <= TRIES && open.length > 0; attempt++) {
-    const cases = CASES.filter(one => open.some(target => target.case === one.name)).map(one => ({
-      ...one,
-      more: 0,
-    }))
+    const cases = CASES.filter(one => open.some(target => target.case === one.name))
     const results = await measure(cases, laboratory, ROUNDS, say)
     const verdicts = judge(
       results.map(one => completed(one, recorded)),
@@ -40,7 +37,7 @@ export const guard = async (say: (line: string) => void): Promise<boolean> => {
   return open.length === 0
 }
 
-/** With the contestants of the last full run that did not take part now. */
+/** With the contestants of the recorded run that did not take part now. */
 const completed = (one: CaseResult, recorded: readonly CaseResult[]): CaseResult => {
   const before = recorded.find(r => r.name === one.name)?.measured ?? []
   const absent = before.filter(old => !one.measured.some(m => m.series === old.series && m.x === old.x))

@@ -1,7 +1,7 @@
 /**
  * The bench, from the command line to the results: select cases, measure each in interleaved rounds, write the report.
  *
- *   npm run bench                      every case
+ *   npm run bench                      every case but range-docker, which takes as long by itself
  *   npm run bench -- tcp udp           the cases those words select (names and groups; `list` shows them)
  *   npm run bench -- --rounds 9 --seconds 5 tcp    more and longer samples
  *   npm run bench -- --peers 'docker-proxy,portctl relay' tcp    these only; prints, and writes nothing
@@ -63,7 +63,9 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
 const select = (words: readonly string[]): readonly Case[] => {
   const chosen = CASES.filter(
-    one => words.length === 0 || words.some(word => word === one.name || one.words.includes(word)),
+    one =>
+      (words.length === 0 && one.apart !== true) ||
+      words.some(word => word === one.name || one.words.includes(word)),
   )
   const known = new Set(CASES.flatMap(one => [one.name, ...one.words]))
   const strange = words.filter(word => !known.has(word))
@@ -73,7 +75,8 @@ const select = (words: readonly string[]): readonly Case[] => {
 }
 
 const list = (): void => {
-  for (const one of CASES) console.log(`${one.name.padEnd(20)} ${one.title} [${one.words.join(' ')}]`)
+  for (const { name, title, words, apart } of CASES)
+    console.log(`${name.padEnd(20)} ${title} [${apart === true ? 'only by its name' : words.join(' ')}]`)
 }
 
 /** Resolves to the exit status. */
@@ -94,9 +97,7 @@ const main = async (): Promise<number> => {
   }
   if (word === 'guard') return (await guard(say)) ? 0 : 1
   const laboratory = openLaboratory({ say, only, seconds, against })
-  // Checkouts are compared round by round: all take part in as many.
-  const cases = select(positionals).map(one => (against.length === 0 ? one : { ...one, more: 0 }))
-  const results = await measure(cases, laboratory, rounds, say)
+  const results = await measure(select(positionals), laboratory, rounds, say)
   // A part of a case's contestants must not take the place of all of them.
   if (against.length > 0 || only.length > 0) console.log(compare(results, against))
   else {

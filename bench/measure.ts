@@ -3,7 +3,6 @@ import type { Case } from './cases/case.ts'
 import type { Laboratory } from './lab/laboratory.ts'
 import type { CaseResult } from './report/results.ts'
 import { runCase } from './rounds.ts'
-import { TARGETS } from './targets.ts'
 
 export const measure = async (
   cases: readonly Case[],
@@ -14,19 +13,10 @@ export const measure = async (
   const results: CaseResult[] = []
   for (const [i, one] of cases.entries()) {
     const started = performance.now()
-    const measured = await runCase(
-      one,
-      laboratory,
-      Math.min(rounds, one.rounds ?? rounds),
-      series =>
-        TARGETS.some(target => target.case === one.name && [target.of, target.against].includes(series)),
-      (done, of, now) => {
-        const elapsed = Math.round(performance.now() / 1000)
-        say(
-          `[${String(elapsed).padStart(3)} s] ${i + 1}/${cases.length} ${one.name} ${done + 1}/${of} ${now}`,
-        )
-      },
-    )
+    const measured = await runCase(one, laboratory, rounds, (done, of, now) => {
+      const elapsed = Math.round(performance.now() / 1000)
+      say(`[${String(elapsed).padStart(3)} s] ${i + 1}/${cases.length} ${one.name} ${done}/${of} ${now}`)
+    })
     const { name, title, method, metrics } = one
     results.push({
       name,

@@ -15,7 +15,12 @@ const out = join(root, 'node_modules/.cache/portctl-bench')
 const built = spawnSync(process.execPath, ['build.mjs'], { cwd: root, stdio: 'inherit' })
 if (built.status !== 0) process.exit(1)
 await build({
-  entryPoints: { main: 'bench/main.ts', agent: 'bench/agent/main.ts', 'udp-load': 'bench/udp-load.ts' },
+  entryPoints: {
+    main: 'bench/main.ts',
+    agent: 'bench/agent/main.ts',
+    'udp-load': 'bench/udp-load.ts',
+    'core-latency-worker': 'bench/lab/core-latency-worker.ts',
+  },
   absWorkingDir: root,
   outdir: out,
   outExtension: { '.js': '.cjs' },

@@ -1,8 +1,8 @@
 /** What portctl promises, as data: a metric of one contestant against another's, in one run. */
 
 import type { CaseResult } from './report/results.ts'
-import { ratios, summarise } from './report/statistics.ts'
-import { label } from './rounds.ts'
+import { byDistance, ratios, type Summary, summarise } from './report/statistics.ts'
+import { label, type Measured } from './rounds.ts'
 
 export interface Target {
   readonly title: string
@@ -94,7 +94,7 @@ export const TARGETS: readonly Target[] = [
   at('UDP round trip p50, relay', 'udp-rtt', 'p50', RELAY, PROXY, '<=', 0.9),
   at(
     'Publish 1,000 ports',
-    'range',
+    'range-docker',
     'publish',
     'portctl, 1,000 ports',
     'docker run -p, 1,000 ports',
@@ -104,7 +104,7 @@ export const TARGETS: readonly Target[] = [
   ),
   at(
     'Unpublish 1,000 ports',
-    'range',
+    'range-docker',
     'unpublish',
     'portctl, 1,000 ports',
     'docker run -p, 1,000 ports',
@@ -113,7 +113,7 @@ export const TARGETS: readonly Target[] = [
   ),
   at(
     'Memory of 1,000 ports',
-    'range',
+    'range-docker',
     'memory',
     'portctl, 1,000 ports',
     'docker run -p, 1,000 ports',
@@ -153,11 +153,11 @@ export const TARGETS: readonly Target[] = [
   ),
 ]
 
-export interface Verdict {
+export interface Verdict extends Summary {
   readonly target: Target
-  readonly median: number
-  readonly min: number
-  readonly max: number
+  /** The rounds in which the CPUs were near, and those in which they were far apart; null where there were none. */
+  readonly near: Summary | null
+  readonly far: Summary | null
   readonly met: boolean
   /** The figure as a share of the target; 1 is just met, more is better. */
   readonly share: number
@@ -167,12 +167,18 @@ export interface Verdict {
 export const judge = (cases: readonly CaseResult[], targets = TARGETS): readonly Verdict[] =>
   targets.flatMap(target => {
     const measured = cases.find(c => c.name === target.case)?.measured ?? []
-    const samples = (name: string): readonly number[] | undefined =>
-      measured.find(m => label(m.series, m.x) === name)?.samples[target.metric]
-    const of = samples(target.of) ?? []
-    const against = target.against === null ? of.map(() => 1) : (samples(target.against) ?? [])
-    if (of.length === 0 || against.length === 0) return []
-    const { median, min, max } = summarise(ratios(of, against))
-    const share = target.is === '>=' ? median / target.value : target.value / median
-    return [{ target, median, min, max, met: share >= 1, share }]
+    const find = (name: string): Measured | undefined => measured.find(m => label(m.series, m.x) === name)
+    const of = find(target.of)
+    const values = of?.samples[target.metric] ?? []
+    const against =
+      target.against === null ? values.map(() => 1) : (find(target.against)?.samples[target.metric] ?? [])
+    if (of === undefined || values.length === 0 || against.length === 0) return []
+    const figures = ratios(values, against)
+    const { near, far } = byDistance(figures, of.coreLatency)
+    const all = summarise(figures)
+    const share = target.is === '>=' ? all.median / target.value : target.value / all.median
+    return [{ target, ...all, near: summary(near), far: summary(far), met: share >= 1, share }]
   })
+
+const summary = (figures: readonly number[]): Summary | null =>
+  figures.length === 0 ? null : summarise(figures)

@@ -13,8 +13,6 @@ export interface Contestant {
   readonly series: string
   /** Where something scales: how much of it. */
   readonly x?: number
-  /** Takes part in the first round only: what takes a minute, or can be measured on a fresh process only. */
-  readonly once?: boolean
   /** One sample: a value for each metric that applies. Bounded in time. */
   readonly measure: () => Promise<Readonly<Record<string, number>>>
 }
@@ -29,9 +27,9 @@ export interface Case {
   readonly metrics: Readonly<Record<string, Metric>>
   /** Axis of `x`, when contestants have one. */
   readonly axis?: string
-  /** At most so many rounds; curves show a shape, and their spread shows in their neighbours. */
-  readonly rounds?: number
-  /** Those that a target names go on for so many rounds more: the figures of this case scatter widely. */
-  readonly more?: number
+  /** What grows with `x`, and is not given back: all rounds of one `x` come before those of the next. */
+  readonly grows?: boolean
+  /** Takes as long as all others together: runs only where it is named, and keeps its place in the report meanwhile. */
+  readonly apart?: boolean
   readonly contestants: (laboratory: Laboratory) => Promise<readonly Contestant[]>
 }

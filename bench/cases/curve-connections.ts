@@ -1,6 +1,5 @@
 import { wrk } from '../loads/wrk.ts'
 import { dockerProxy } from '../peers/docker-proxy.ts'
-import { nginx } from '../peers/nginx.ts'
 import { url } from '../peers/peer.ts'
 import { portctlKernel, portctlRelay } from '../peers/portctl.ts'
 import type { Case, Contestant } from './case.ts'
@@ -14,13 +13,12 @@ export const curveConnections: Case = {
   words: ['curve', 'tcp'],
   title: 'Keep-alive requests over 1 to 8,192 connections',
   method: 'wrk -t 2 -c N',
-  rounds: 1,
   axis: 'connections',
   metrics: {
     'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },
   },
   contestants: async laboratory => {
-    const peers = await laboratory.peers([portctlKernel, portctlRelay, dockerProxy, nginx])
+    const peers = await laboratory.peers([portctlKernel, portctlRelay, dockerProxy])
     return peers.flatMap(peer =>
       (peer.name === dockerProxy.name ? COUNTS : [...COUNTS, MANY]).map(
         (x): Contestant => ({
@@ -28,7 +26,7 @@ export const curveConnections: Case = {
           x,
           measure: async () => {
             // Thousands of connections take wrk a while to open.
-            const options = { connections: x, seconds: laboratory.seconds + (x > 1000 ? 2 : 0) }
+            const options = { connections: x, seconds: laboratory.brief + (x > 2000 ? 1.5 : 0) }
             const { perSecond } = await wrk(peer.world.client, url(peer.endpoint('http')), options)
             return { 'requests-per-second': perSecond }
           },

@@ -12,8 +12,7 @@ export const curveIdle: Case = {
   title: 'Keep-alive requests beside 1 to 20,000 idle connections',
   method:
     'wrk -t 2 -c 32 while so many other connections are open through the proxy and silent; as many as the descriptor limit lets a peer hold. Memory is that of the processes that they go through',
-  // Memory is not given back: after a larger number it says nothing about a smaller one.
-  rounds: 1,
+  grows: true,
   axis: 'idle connections',
   metrics: {
     'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },
@@ -30,7 +29,7 @@ export const curveIdle: Case = {
             x,
             measure: async () => {
               await crowd.size(x)
-              const options = { connections: 32, seconds: laboratory.seconds + 1 }
+              const options = { connections: 32, seconds: laboratory.brief }
               const { perSecond } = await wrk(peer.world.client, url(peer.endpoint('http')), options)
               const bytes = memory(await (peer.carriers ?? peer.pids)())
               return { 'requests-per-second': perSecond, memory: bytes / 1e6 }

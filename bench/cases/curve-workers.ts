@@ -1,4 +1,5 @@
 import { withCpu } from '../lab/cpu.ts'
+import type { Laboratory } from '../lab/laboratory.ts'
 import { run } from '../lab/process.ts'
 import { iperf3 } from '../loads/iperf3.ts'
 import { wrk } from '../loads/wrk.ts'
@@ -14,7 +15,6 @@ export const curveWorkers: Case = {
   title: 'The relay with 1 and 2 data-path threads',
   method:
     'portctl daemon --workers N; wrk -t 2 -c 32, the same with a connection a request and -c 64, iperf3 -P 4. Client and backend share the cores with the threads',
-  rounds: 2,
   axis: 'data-path threads',
   metrics: {
     'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },
@@ -31,19 +31,19 @@ export const curveWorkers: Case = {
     const all: Contestant[] = []
     for (const x of COUNTS) {
       const peer = await laboratory.fresh(portctlWorkers(x), `workers-${x}`)
-      if (peer !== null) all.push({ series: peer.name, x, measure: () => sample(peer, laboratory.seconds) })
+      if (peer !== null) all.push({ series: peer.name, x, measure: () => sample(peer, laboratory) })
     }
     return all
   },
 }
 
-const sample = async (peer: Running, seconds: number): Promise<Record<string, number>> => {
+const sample = async (peer: Running, { seconds, brief }: Laboratory): Promise<Record<string, number>> => {
   const { client, host } = peer.world
   const http = url(peer.endpoint('http'))
   const { value: kept, cpu } = await withCpu(await peer.pids(), () =>
-    wrk(client, http, { connections: 32, seconds }),
+    wrk(client, http, { connections: 32, seconds: brief }),
   )
-  const closed = await wrk(client, http, { connections: 64, seconds, close: true })
+  const closed = await wrk(client, http, { connections: 64, seconds: brief, close: true })
   await run(host, ['conntrack', '-F']).catch(() => undefined)
   const bulk = await iperf3(client, peer.endpoint('bulk'), { streams: 4, seconds })
   return {

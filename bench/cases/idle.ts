@@ -10,7 +10,7 @@ import { type Crowd, crowdIn, processesFor } from '../loads/crowd.ts'
 import { dockerProxy } from '../peers/docker-proxy.ts'
 import { nginx } from '../peers/nginx.ts'
 import { type Peer, published, type Running } from '../peers/peer.ts'
-import { portctlRelay, portctlWorkers } from '../peers/portctl.ts'
+import { portctlRelay, portctlWorkers, worldName } from '../peers/portctl.ts'
 import type { Case, Contestant } from './case.ts'
 
 const MOST = 20_000
@@ -28,16 +28,17 @@ export interface Crowded {
   readonly most: number
 }
 
+interface Kind {
+  readonly peer: Peer
+  readonly most: number
+}
+
 /**
- * Fresh peers that can hold many connections. The limit of open files bounds a process, of portctl a data-path thread: where it is
+ * Peers that can hold many connections. The limit of open files bounds a process, of portctl a data-path thread: where it is
  * low, the relay gets as many threads as the connections take. nginx has two processes. docker-proxy has one, and keeps a pipe
  * for each direction (Go's io.Copy): six descriptors a connection.
  */
-export const crowdable = async (
-  laboratory: Laboratory,
-  suffix: string,
-  wanted = MOST,
-): Promise<readonly Crowded[]> => {
+const kinds = async (wanted: number): Promise<readonly Kind[]> => {
   const limit = Number(await run(null, ['bash', '-c', 'ulimit -Hn']))
   const room = limit - OTHERS
   const threads = Math.ceil((2 * wanted) / room)
@@ -46,13 +47,31 @@ export const crowdable = async (
     [dockerProxy, Math.floor(room / 6)],
     [nginx, Math.floor(room / 2)],
   ]
+  return peers.map(([peer, most]) => ({ peer, most: Math.min(wanted, most) }))
+}
+
+/** A fresh one, that nobody has come to yet. */
+const openToCrowd = async (
+  laboratory: Laboratory,
+  { peer, most }: Kind,
+  suffix: string,
+): Promise<Crowded | null> => {
+  const running = await laboratory.fresh(peer, `${worldName(peer.name)}-${suffix}`)
+  if (running === null) return null
+  const { client, container } = running.world
+  await agentIn(container).echo({ port: BACKEND.echo, processes: processesFor(most) })
+  return { peer: running, crowd: crowdIn(client, published('echo')), most }
+}
+
+export const crowdable = async (
+  laboratory: Laboratory,
+  suffix: string,
+  wanted = MOST,
+): Promise<readonly Crowded[]> => {
   const all: Crowded[] = []
-  for (const [peer, most] of peers) {
-    const running = await laboratory.fresh(peer, `${peer.name.replaceAll(' ', '-')}-${suffix}`)
-    if (running === null) continue
-    const { client, container } = running.world
-    await agentIn(container).echo({ port: BACKEND.echo, processes: processesFor(wanted) })
-    all.push({ peer: running, crowd: crowdIn(client, published('echo')), most: Math.min(wanted, most) })
+  for (const kind of await kinds(wanted)) {
+    const one = await openToCrowd(laboratory, kind, suffix)
+    if (one !== null) all.push(one)
   }
   return all
 }
@@ -67,22 +86,33 @@ export const idleMemory: Case = {
     bytes: { title: 'Userland memory a connection', unit: 'B', better: 'lower', plot: true },
     count: { title: 'Connections held', unit: '', better: 'higher' },
   },
-  contestants: async laboratory =>
-    (await crowdable(laboratory, 'idle')).map(
-      ({ peer, crowd, most }): Contestant => ({
-        series: peer.name,
-        once: true,
-        measure: async () => {
-          // What is made lazily, compiled code above all, belongs to no connection in particular.
-          await agentIn(peer.world.client).firstByte({ ...published('echo'), count: 2000 })
-          const growth = watchGrowth(familyOf(await (peer.carriers ?? peer.pids)()))
-          await crowd.size(most)
-          const bytes = growth() / most
-          await crowd.size(0)
-          return { bytes, count: most }
-        },
-      }),
-    ),
+  contestants: async laboratory => {
+    const all: Contestant[] = []
+    for (const kind of (await kinds(MOST)).filter(({ peer }) => peer !== dockerProxy))
+      if (laboratory.takes(kind.peer.name) && (await laboratory.has(kind.peer)))
+        all.push(memoryOf(laboratory, kind))
+    return all
+  },
+}
+
+/** A fresh peer each time: what a process has taken once it rarely gives back. */
+const memoryOf = (laboratory: Laboratory, kind: Kind): Contestant => {
+  let times = 0
+  return {
+    series: kind.peer.name,
+    measure: async () => {
+      const one = await openToCrowd(laboratory, kind, `idle-${times++}`)
+      if (one === null) throw new Error('does not start')
+      const { peer, crowd, most } = one
+      // What is made lazily, compiled code above all, belongs to no connection in particular.
+      await agentIn(peer.world.client).firstByte({ ...published('echo'), count: 2000 })
+      const growth = watchGrowth(familyOf(await (peer.carriers ?? peer.pids)()))
+      await crowd.size(most)
+      const bytes = growth() / most
+      await crowd.size(0)
+      return { bytes, count: most }
+    },
+  }
 }
 
 export const idleLatency: Case = {

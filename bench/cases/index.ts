@@ -8,7 +8,7 @@ import { curveIdle } from './curve-idle.ts'
 import { curvePublications } from './curve-publications.ts'
 import { curveWorkers } from './curve-workers.ts'
 import { idleLatency, idleMemory } from './idle.ts'
-import { range } from './range.ts'
+import { range, rangeDocker } from './range.ts'
 import { scalePublications } from './scale-publications.ts'
 import { startup } from './startup.ts'
 import { tcpAutocannon } from './tcp-autocannon.ts'
@@ -33,6 +33,7 @@ export const CASES: readonly Case[] = [
   udpRoundTrip,
   scalePublications,
   range,
+  rangeDocker,
   apiRate,
   coldPublish,
   startup,

@@ -4,7 +4,7 @@ import { outside } from '../lab/world.ts'
 import type { Case, Contestant } from './case.ts'
 
 /** Starts in one sample: a single one is mostly noise. */
-const TIMES = 10
+const TIMES = 4
 
 const timed = (series: string, command: () => Promise<unknown>): Contestant => ({
   series,

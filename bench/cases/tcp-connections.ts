@@ -1,7 +1,7 @@
 import { wrk } from '../loads/wrk.ts'
 import { url } from '../peers/peer.ts'
 import type { Case } from './case.ts'
-import { cpuMetrics, loaded, TCP_PEERS } from './tcp.ts'
+import { cpuMetrics, FAST_PEERS, loaded } from './tcp.ts'
 
 export const tcpConnections: Case = {
   name: 'tcp-connections',
@@ -15,7 +15,7 @@ export const tcpConnections: Case = {
     ...cpuMetrics('1,000 connections'),
   },
   contestants: async laboratory =>
-    loaded(await laboratory.peers(TCP_PEERS), async peer => {
+    loaded(await laboratory.peers(FAST_PEERS), async peer => {
       const options = { connections: 64, seconds: laboratory.seconds, close: true }
       const result = await wrk(peer.world.client, url(peer.endpoint('http')), options)
       return {

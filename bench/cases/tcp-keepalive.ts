@@ -8,7 +8,6 @@ export const tcpKeepalive: Case = {
   words: ['tcp', 'http'],
   title: 'Keep-alive requests, 32 connections',
   method: 'wrk -t 2 -c 32 from the client namespace; nginx in the container answers 12 bytes',
-  more: 4,
   metrics: {
     'requests-per-second': { title: 'Requests a second', unit: 'req/s', better: 'higher', plot: true },
     ...cpuMetrics('1,000 requests'),

@@ -3,13 +3,12 @@ import { agentIn } from '../loads/agent.ts'
 import { wrk } from '../loads/wrk.ts'
 import { direct } from '../peers/direct.ts'
 import { dockerProxy } from '../peers/docker-proxy.ts'
-import { haproxy } from '../peers/haproxy.ts'
 import { nginx } from '../peers/nginx.ts'
 import { type Peer, url } from '../peers/peer.ts'
 import { portctlKernel, portctlRelay } from '../peers/portctl.ts'
 import type { Case } from './case.ts'
 
-const PEERS: readonly Peer[] = [direct, portctlKernel, portctlRelay, dockerProxy, haproxy, nginx]
+const PEERS: readonly Peer[] = [direct, portctlKernel, portctlRelay, dockerProxy, nginx]
 
 /** Half of what docker-proxy can do here and now; found once, the same for all. */
 const halfOfPeak = async (laboratory: Laboratory): Promise<number> => {
@@ -28,7 +27,6 @@ export const tcpLatency: Case = {
   title: 'Latency at half of docker-proxy’s peak load',
   method:
     'Own client over epoll, 64 connections, at half the rate that wrk found docker-proxy to peak at; latency counts from when a request was due',
-  more: 4,
   metrics: {
     p50: { title: 'p50', unit: 'ms', better: 'lower' },
     p99: { title: 'p99', unit: 'ms', better: 'lower', plot: true },

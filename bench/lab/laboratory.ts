@@ -1,11 +1,18 @@
 /** Starts each peer once, on first use, and keeps it for the whole run: an idle peer sleeps. */
-import { basename } from 'node:path'
+import { existsSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import type { Peer, Running } from '../peers/peer.ts'
+import { type CoreLatency, openCoreLatency } from './core-latency.ts'
+import { paths } from './paths.ts'
 import { run } from './process.ts'
 
 export interface Laboratory {
   /** Length of a sample of load. */
   readonly seconds: number
+  /** Where one case takes many of them. */
+  readonly brief: number
+  /** Looks how far apart the CPUs are now. */
+  readonly coreLatency: CoreLatency
   /** Whether contestants of this name take part in the run. */
   readonly takes: (name: string) => boolean
   /** Every name that was asked about so far. */
@@ -66,6 +73,8 @@ export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOption
 
   return {
     seconds,
+    brief: seconds / 2,
+    coreLatency: openCoreLatency(join(paths.bundles, 'core-latency-worker.cjs')),
     takes,
     has,
     known: () => [...known],
@@ -83,6 +92,7 @@ export const openLaboratory = ({ say, only, seconds, against }: LaboratoryOption
 }
 
 const installed = async (program: string): Promise<boolean> => {
+  if (program.startsWith('/')) return existsSync(program)
   try {
     await run(null, ['which', program])
     return true

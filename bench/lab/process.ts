@@ -20,20 +20,26 @@ const enter = (netns: Netns, command: readonly string[]): readonly [string, ...s
   ...command,
 ]
 
+interface RunOptions {
+  readonly timeout?: number
+  /** Milliseconds after which it gets a SIGINT. */
+  readonly interrupt?: number
+  readonly input?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** Runs a command to its end and returns its stdout. Throws with its output when it fails or takes too long. */
 export const run = async (
   netns: Netns | null,
   command: readonly string[],
-  {
-    timeout = 60_000,
-    input,
-    env = {},
-  }: { timeout?: number; input?: string; env?: Record<string, string> } = {},
+  { timeout = 60_000, interrupt, input, env = {} }: RunOptions = {},
 ): Promise<string> => {
   const [file, ...args] = netns === null ? command : enter(netns, command)
   if (file === undefined) throw new Error('empty command')
-  const result = await execa(file, args, { timeout, env, ...(input === undefined ? {} : { input }) })
-  return result.stdout
+  const running = execa(file, args, { timeout, env, ...(input === undefined ? {} : { input }) })
+  if (interrupt !== undefined) setTimeout(() => running.kill('SIGINT'), interrupt)
+  const { stdout } = await running
+  return stdout
 }
 
 export interface Started {

@@ -21,11 +21,15 @@ export const wrk = async (from: Netns, url: string, options: WrkOptions): Promis
     from,
     [
       'wrk',
-      ...['-t', String(Math.min(2, connections)), '-c', String(connections), '-d', `${seconds}s`],
+      // It counts whole seconds, and reports when it is interrupted.
+      ...['-t', String(Math.min(2, connections)), '-c', String(connections), '-d', `${Math.ceil(seconds)}s`],
       ...(close ? ['-H', 'Connection: close'] : []),
       url,
     ],
-    { timeout: (seconds + 20) * 1000 },
+    {
+      timeout: (seconds + 20) * 1000,
+      ...(Number.isInteger(seconds) ? {} : { interrupt: seconds * 1000 }),
+    },
   )
   const requests = Number(/(\d+) requests in/.exec(output)?.[1] ?? 0)
   const perSecond = Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1] ?? 0)

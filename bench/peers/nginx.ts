@@ -5,8 +5,10 @@ import { paths } from '../lab/paths.ts'
 import { listening, start, until } from '../lab/process.ts'
 import { furnished, type Peer, PUBLISHED, published, SERVICES } from './peer.ts'
 
+const MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so'
+
 const config = (container: string): string => `
-load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+load_module ${MODULE};
 worker_processes 2;
 
 daemon off;
@@ -27,7 +29,7 @@ ${SERVICES.map(
 
 export const nginx: Peer = {
   name: 'nginx stream',
-  needs: { nginx: 'libnginx-mod-stream' },
+  needs: { nginx: 'nginx', [MODULE]: 'libnginx-mod-stream' },
   protocols: ['tcp', 'udp'],
   start: async (name = 'nginx') => {
     const world = await furnished(name)

@@ -22,7 +22,7 @@ export interface Running {
 export interface Peer {
   /** As in tables and plots. */
   readonly name: string
-  /** Programs it needs, with the Debian package that has each. */
+  /** Programs it needs (or files, by their paths), with the Debian package that has each. */
   readonly needs: Readonly<Record<string, string>>
   /** Protocols it can forward. */
   readonly protocols: readonly ('tcp' | 'udp')[]

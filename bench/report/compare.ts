@@ -6,6 +6,7 @@
 import { basename } from 'node:path'
 import { label } from '../rounds.ts'
 import { number } from './format.ts'
+import { distance } from './markdown.ts'
 import type { CaseResult } from './results.ts'
 import { ratios, summarise } from './statistics.ts'
 
@@ -13,6 +14,7 @@ export const compare = (results: readonly CaseResult[], checkouts: readonly stri
   results
     .flatMap(one => [
       one.title,
+      `  ${distance(one)}`,
       ...one.measured.flatMap(({ series, x, failed }) =>
         failed === undefined ? [] : [`  ${label(series, x)} failed: ${failed}`],
       ),

@@ -3,7 +3,7 @@ import type { Verdict } from '../targets.ts'
 import { number } from './format.ts'
 import { plotFiles } from './plot.ts'
 import type { CaseResult, Results } from './results.ts'
-import { summarise } from './statistics.ts'
+import { byDistance, type Summary, summarise } from './statistics.ts'
 
 /** bench/results/latest.md. */
 export const markdown = ({ machine, cases }: Results, verdicts: readonly Verdict[]): string =>
@@ -14,7 +14,8 @@ export const markdown = ({ machine, cases }: Results, verdicts: readonly Verdict
     `${Object.entries(machine.programs)
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}.`,
-    'Client, path and server share the cores. Medians of interleaved rounds, with (min–max); ratios are taken within a round.',
+    'Client, path and server share the cores. Medians of interleaved rounds, with (min–max); ratios are taken within a round. The host moves',
+    'the CPUs about: “near” and “far” tell rounds apart by the time of a round trip of a cache line between two of them (docs/PERFORMANCE.md).',
     '',
     ...targetTable(verdicts),
     ...cases.flatMap(section),
@@ -26,13 +27,14 @@ const targetTable = (verdicts: readonly Verdict[]): string[] =>
     : [
         '## Targets',
         '',
-        '| what | against | target | measured | |',
-        '|---|---|---|---|---|',
-        ...verdicts.map(({ target: t, median, min, max, met }) => {
+        '| what | against | target | measured | CPUs near | CPUs far | |',
+        '|---|---|---|---|---|---|---|',
+        ...verdicts.map(({ target: t, near, far, met, ...all }) => {
           const times = t.against === null ? '' : '×'
           const goal = `${t.is === '>=' ? '≥' : '≤'} ${number(t.value)}${times}`
-          const found = `${number(median)}${times} (${number(min)}–${number(max)})`
-          return `| ${t.title} | ${t.against ?? '–'} | ${goal} | ${found} | ${met ? 'met' : '**missed**'} |`
+          const found = `${number(all.median)}${times} (${number(all.min)}–${number(all.max)})`
+          const part = (one: Summary | null): string => (one === null ? '–' : `${number(one.median)}${times}`)
+          return `| ${t.title} | ${t.against ?? '–'} | ${goal} | ${found} | ${part(near)} | ${part(far)} | ${met ? 'met' : '**missed**'} |`
         }),
         '',
       ]
@@ -43,7 +45,7 @@ const section = (one: CaseResult): string[] => {
   return [
     `## ${one.title}`,
     '',
-    `${one.method}. \`${one.command}\` (${one.seconds} s)`,
+    `${one.method}. \`${one.command}\` (${one.seconds} s). ${distance(one)}`,
     '',
     ...plotFiles(one).map(plot => `![${plot.title}](${plot.file})`),
     '',
@@ -57,6 +59,17 @@ const section = (one: CaseResult): string[] => {
       m.failed === undefined ? [] : [`${label(m.series, m.x)} failed: ${m.failed}`, ''],
     ),
   ]
+}
+
+/** How far apart the CPUs were. */
+export const distance = ({ measured }: CaseResult): string => {
+  const all = measured.flatMap(m => m.coreLatency)
+  const { near, far } = byDistance(all, all)
+  const part = (name: string, some: readonly number[]): string[] =>
+    some.length === 0
+      ? []
+      : [`${name} in ${some.length} of ${all.length} samples (${number(summarise(some).median)} ns)`]
+  return `CPUs ${[...part('near', near), ...part('far apart', far)].join(', ')}.`
 }
 
 const cell = (measured: Measured, metric: string): string => {

@@ -1,3 +1,5 @@
+import { isFar } from '../lab/core-latency.ts'
+
 export interface Summary {
   readonly median: number
   readonly min: number
@@ -15,6 +17,15 @@ export const summarise = (samples: readonly number[]): Summary => {
     max: at(sorted.length - 1),
   }
 }
+
+/** Samples taken while the CPUs were near, and while they were far apart. */
+export const byDistance = (
+  samples: readonly number[],
+  coreLatency: readonly number[],
+): { readonly near: readonly number[]; readonly far: readonly number[] } => ({
+  near: samples.filter((_, i) => !isFar(coreLatency[i] ?? 0)),
+  far: samples.filter((_, i) => isFar(coreLatency[i] ?? 0)),
+})
 
 /**
  * Ratios within rounds where both sides have a sample in each; else every sample of `of` against the median of

@@ -1,0 +1,20 @@
+/** The other thread of core-latency.ts: sleeps until it is woken, then returns every ball until the game is over. */
+import { workerData } from 'node:worker_threads'
+import { CELL, TURN } from './core-latency.ts'
+
+const cells = workerData as Int32Array<SharedArrayBuffer>
+
+const play = (): void => {
+  for (;;) {
+    const turn = Atomics.load(cells, CELL.turn)
+    if (turn === TURN.theirs) Atomics.store(cells, CELL.turn, TURN.ours)
+    else if (turn === TURN.over) return
+  }
+}
+
+// Read before the game: one that begins meanwhile is not slept through.
+for (let games = 0; ; ) {
+  Atomics.wait(cells, CELL.go, games)
+  games = Atomics.load(cells, CELL.go)
+  play()
+}
