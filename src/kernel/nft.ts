@@ -1,9 +1,8 @@
 /**
  * nftables as a transaction of JSON commands (libnftables-json(5)) handed to `nft -j -f -`.
  *
- * One call is one kernel transaction: all of it or nothing. A dry check (`-c`: parsed, evaluated and validated
- * by the kernel, never committed) goes first, so a command we would get wrong is found before anything is touched.
- * The kernel is never asked what to add: desired state is known, listing serves counters and drift only.
+ * One call is one run of nft and one kernel transaction: all of it or nothing, so nothing is gained by a dry check
+ * (`-c`) before it, which takes as long as the transaction itself. The kernel is never asked what to add: desired state is known, listing serves counters and drift only.
  * nft does not say which of several commands failed in JSON mode, so errors are classified by text, here only.
  */
 import { PortctlError } from '../core/errors.ts'
@@ -30,9 +29,7 @@ interface SetRef {
 }
 
 export interface Nft {
-  /** Rejects with what `apply` would reject with; changes nothing. */
-  check(commands: readonly NftCommand[], options?: RunOptions): Promise<void>
-  /** Checks, then commits all commands as one transaction. */
+  /** Commits all commands as one transaction; when one of them cannot be, nothing is changed. */
   apply(commands: readonly NftCommand[], options?: RunOptions): Promise<void>
   /** Everything in a table, without the `metainfo` object; null when there is no such table. */
   listTable(ref: TableRef): Promise<readonly NftObject[] | null>
@@ -75,8 +72,6 @@ export const createNft = (
     if (exitCode !== 0) throw classifyNftError(stderr)
     return stdout
   }
-  const transaction = (args: readonly string[], input: string, options?: RunOptions): Promise<string> =>
-    nft([...args, '-f', '-'], { ...options, input })
   const list = async (...what: string[]): Promise<readonly NftObject[] | null> => {
     try {
       return parseListing(await nft(what))
@@ -86,14 +81,9 @@ export const createNft = (
     }
   }
   return {
-    check: async (commands, options) => {
-      await transaction(['-c'], JSON.stringify({ nftables: commands }), options)
-    },
     apply: async (commands, options) => {
       if (commands.length === 0) return
-      const input = JSON.stringify({ nftables: commands })
-      await transaction(['-c'], input, options)
-      await transaction([], input, options)
+      await nft(['-f', '-'], { ...options, input: JSON.stringify({ nftables: commands }) })
     },
     listTable: ref => list('list', 'table', ref.family, ref.table),
     listOutline: ref => list('-t', 'list', 'table', ref.family, ref.table),

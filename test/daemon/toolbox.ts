@@ -8,7 +8,7 @@ const SYSTEM = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'] as const
 
 export interface Toolbox {
   readonly path: string
-  /** So many transactions (a dry check counts as one) go through, the next one fails, then all go through again. */
+  /** So many transactions go through, the next one fails, then all go through again. */
   failAfter(transactions: number): void
   /** Takes `failAfter` back. */
   heal(): void

@@ -174,9 +174,6 @@ export const createFakeNft = (): FakeNft => {
   }
 
   return {
-    check: async commands => {
-      attempt(commands)
-    },
     apply: async commands => {
       state = attempt(commands)
       if (commands.length > 0) generation++
