@@ -1,6 +1,6 @@
 /**
  * The generation of this network namespace's ruleset: a number that every committed transaction, of whomever, raises by one,
- * and that a dry check leaves alone (nf_tables_commit in net/netfilter/nf_tables_api.c). Asking takes microseconds; any
+ * and that a refused one leaves alone (nf_tables_commit in net/netfilter/nf_tables_api.c). Asking takes microseconds; any
  * listing by nft 1.0.6, even of one chain, fetches every element of every set, 2.3 s of CPU with 40,000 publications.
  */
 import { loadLibc, MSG_DONTWAIT } from './libc/index.ts'
