@@ -48,7 +48,8 @@ export const takeRound = async (
       const values = await sample(entry)
       const seconds = (performance.now() - begun) / 1000
       now = coreLatency()
-      if (values !== null) takes.set(entry, { entry, values, before, after: now, seconds })
+      if (values === null) takes.delete(entry)
+      else takes.set(entry, { entry, values, before, after: now, seconds })
     }
     due = [...takes.values()].filter(take => isOdd(take, now)).map(({ entry }) => entry)
   }

@@ -8,6 +8,9 @@ const COUNTS = [1, 32, 1024]
 /** Against the descriptor limit of 20,000: docker-proxy takes six for a connection. */
 const MANY = 8192
 
+/** Seconds that wrk, which counts from its first connection, is given to open one. */
+const OPENING = 0.0004
+
 export const curveConnections: Case = {
   name: 'curve-connections',
   words: ['curve', 'tcp'],
@@ -26,7 +29,7 @@ export const curveConnections: Case = {
           x,
           measure: async () => {
             // Thousands of connections take wrk a while to open.
-            const options = { connections: x, seconds: laboratory.brief + (x > 2000 ? 1.5 : 0) }
+            const options = { connections: x, seconds: laboratory.brief + OPENING * x }
             const { perSecond } = await wrk(peer.world.client, url(peer.endpoint('http')), options)
             return { 'requests-per-second': perSecond }
           },

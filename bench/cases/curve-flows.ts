@@ -1,12 +1,19 @@
 import { memory } from '../lab/cpu.ts'
 import { flood } from '../loads/udp.ts'
 import { dockerProxy } from '../peers/docker-proxy.ts'
+import type { Running } from '../peers/peer.ts'
 import { portctlKernel, portctlRelay } from '../peers/portctl.ts'
 import type { Case, Contestant } from './case.ts'
 
 const COUNTS = [1, 1000, 10_000]
 /** docker-proxy delivers a fifth of 10,000 already. */
 const MANY = 50_000
+
+/** The kernel's path is the same at every size. */
+const countsOf = ({ name }: Running): readonly number[] => {
+  if (name === portctlKernel.name) return [1, MANY]
+  return name === dockerProxy.name ? COUNTS : [...COUNTS, MANY]
+}
 
 export const curveFlows: Case = {
   name: 'curve-flows',
@@ -24,13 +31,13 @@ export const curveFlows: Case = {
   contestants: async laboratory => {
     const peers = await laboratory.peers([portctlKernel, portctlRelay, dockerProxy])
     return peers.flatMap(peer =>
-      (peer.name === dockerProxy.name ? COUNTS : [...COUNTS, MANY]).map(
+      countsOf(peer).map(
         (x): Contestant => ({
           series: peer.name,
           x,
           measure: async () => {
             // So that most flows have a second datagram.
-            const seconds = laboratory.brief + (x > 10_000 ? 1.5 : 0)
+            const seconds = laboratory.brief + (x >= 10_000 ? 1.5 : 0)
             const load = { size: 200, flows: x, rate: 40_000, seconds }
             const { sent, arrived, perSecond } = await flood(peer, load)
             const bytes = memory(await (peer.carriers ?? peer.pids)())

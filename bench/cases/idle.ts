@@ -102,7 +102,7 @@ const memoryOf = (laboratory: Laboratory, kind: Kind): Contestant => {
     series: kind.peer.name,
     measure: async () => {
       const one = await openToCrowd(laboratory, kind, `idle-${times++}`)
-      if (one === null) throw new Error('does not start')
+      if (one === null) throw new Error(`${kind.peer.name} is gone`)
       const { peer, crowd, most } = one
       // What is made lazily, compiled code above all, belongs to no connection in particular.
       await agentIn(peer.world.client).firstByte({ ...published('echo'), count: 2000 })

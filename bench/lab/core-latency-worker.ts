@@ -7,7 +7,8 @@ const cells = workerData as Int32Array<SharedArrayBuffer>
 const play = (): void => {
   for (;;) {
     const turn = Atomics.load(cells, CELL.turn)
-    if (turn === TURN.theirs) Atomics.store(cells, CELL.turn, TURN.ours)
+    // Not a plain store: the game may have ended since the look.
+    if (turn === TURN.theirs) Atomics.compareExchange(cells, CELL.turn, TURN.theirs, TURN.ours)
     else if (turn === TURN.over) return
   }
 }

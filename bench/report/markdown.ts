@@ -64,6 +64,7 @@ const section = (one: CaseResult): string[] => {
 /** How far apart the CPUs were. */
 export const distance = ({ measured }: CaseResult): string => {
   const all = measured.flatMap(m => m.coreLatency)
+  if (all.length === 0) return ''
   const { near, far } = byDistance(all, all)
   const part = (name: string, some: readonly number[]): string[] =>
     some.length === 0

@@ -29,7 +29,7 @@ export const byDistance = (
 
 /**
  * Ratios within rounds where both sides have a sample in each; else every sample of `of` against the median of
- * `against` (what takes minutes is measured once).
+ * `against` (one that failed after a while, or what the guard takes from the record).
  */
 export const ratios = (of: readonly number[], against: readonly number[]): readonly number[] => {
   if (of.length === against.length) return of.map((value, i) => value / (against[i] ?? Number.NaN))

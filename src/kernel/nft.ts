@@ -1,8 +1,9 @@
 /**
  * nftables as a transaction of JSON commands (libnftables-json(5)) handed to `nft -j -f -`.
  *
- * One call is one run of nft and one kernel transaction: all of it or nothing, so nothing is gained by a dry check
- * (`-c`) before it, which takes as long as the transaction itself. The kernel is never asked what to add: desired state is known, listing serves counters and drift only.
+ * One call is one run of nft and one kernel transaction: all of it or nothing. So a dry check (`-c`) before it, which
+ * takes as long as the transaction itself, would protect from nothing.
+ * The kernel is never asked what to add: desired state is known, listing serves counters and drift only.
  * nft does not say which of several commands failed in JSON mode, so errors are classified by text, here only.
  */
 import { PortctlError } from '../core/errors.ts'
