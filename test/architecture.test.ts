@@ -16,7 +16,7 @@ const RESTRICTED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'relay/client.ts': 'starts the relay process, which outlives the daemon',
     'relay/node/agents.ts': 'holds one process a namespace, because node:net cannot change namespaces',
   },
-  execa: { 'kernel/process.ts': 'the seam through which helper programs are started' },
+  execa: { 'kernel/start-execa.ts': 'starts helper programs where libc cannot be called' },
   koffi: { 'kernel/libc/': 'the seam to libc' },
   'ipaddr.js': { 'core/address.ts': 'the one parser of addresses' },
   commander: { 'cli/parse.ts': 'the one parser of the command line' },

@@ -6,8 +6,12 @@ import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { execa } from 'execa'
 import { PortctlError } from '../core/errors.ts'
+import { loadLibc } from './libc/index.ts'
+import { type Ending, MAX_OUTPUT, type Outcome, type Start, type Stop } from './start.ts'
+import { createStartByVfork } from './start-vfork.ts'
+
+export type { Outcome } from './start.ts'
 
 export interface RunOptions {
   /** What the tool reads on stdin; without it stdin is /dev/null. */
@@ -19,26 +23,26 @@ export interface RunOptions {
   readonly inherit?: readonly number[]
 }
 
-export interface Output {
-  readonly stdout: string
-  readonly stderr: string
-}
-
-export interface Outcome extends Output {
-  readonly exitCode: number
-}
+export type Output = Pick<Outcome, 'stdout' | 'stderr'>
 
 /** Starts a tool and hands back how it ended. Rejects only when it did not end by itself (missing, killed, timed out). */
 export type Execute = (command: string, args: readonly string[], options?: RunOptions) => Promise<Outcome>
 
 const DEFAULT_TIMEOUT = 30_000
-/** Bytes; a conntrack dump of a full table (262,144 flows) is about 45 MB. */
-const MAX_OUTPUT = 256 * 1024 * 1024
 
 export const execute: Execute = async (command, args, options = {}) => {
   const input = options.input === undefined ? undefined : unnamedFile(options.input)
   try {
-    return await start(command, args, input, options)
+    const ending = await start(command, args, {
+      stdin: input,
+      inherit: options.inherit ?? [],
+      // Messages of the tools are classified by their text.
+      env: { ...process.env, LC_ALL: 'C' },
+      signal: options.signal,
+      timeout: options.timeout ?? DEFAULT_TIMEOUT,
+    })
+    if ('exitCode' in ending) return ending
+    throw failure(command, ending)
   } finally {
     if (input !== undefined) closeSync(input)
   }
@@ -66,47 +70,37 @@ const unnamedFile = (text: string): number => {
   }
 }
 
-/** execa takes any descriptor; its types know of 3 to 9. */
-const descriptor = (fd: number): 3 => fd as 3
-
-const start = async (
-  command: string,
-  args: readonly string[],
-  input: number | undefined,
-  { inherit = [], signal, timeout }: RunOptions,
-): Promise<Outcome> => {
-  const result = await execa(command, args, {
-    reject: false,
-    // Short-lived tools with a timeout of their own: no exit hook on every signal for each of them.
-    cleanup: false,
-    stdio: [input === undefined ? 'ignore' : descriptor(input), 'pipe', 'pipe', ...inherit.map(descriptor)],
-    ...(signal === undefined ? {} : { cancelSignal: signal }),
-    timeout: timeout ?? DEFAULT_TIMEOUT,
-    maxBuffer: MAX_OUTPUT,
-    stripFinalNewline: false,
-    // Messages of the tools are classified by their text.
-    env: { LC_ALL: 'C' },
-  })
-  const { exitCode, stdout, stderr } = result
-  if (exitCode !== undefined) return { stdout, stderr, exitCode }
-  const because = { cause: result }
-  if (result.code === 'ENOENT') throw PortctlError.of('tool-missing', { tool: command }, because)
-  throw PortctlError.of('tool-failed', { tool: command, why: reason(result) }, because)
+/** By posix_spawn(3), or where libc cannot be called by Node's own means. */
+const loadStart = async (): Promise<Start> => {
+  try {
+    return createStartByVfork(await loadLibc())
+  } catch (error) {
+    if (!(error instanceof PortctlError && error.code === 'libc-unavailable')) throw error
+    return (await import('./start-execa.ts')).startByExeca
+  }
 }
 
-interface Ending {
-  readonly timedOut: boolean
-  readonly isCanceled: boolean
-  readonly signal?: string | undefined
-  readonly code?: string | undefined
+let loaded: Promise<Start> | undefined
+const start: Start = async (...program) => {
+  loaded ??= loadStart()
+  return (await loaded)(...program)
 }
 
-const reason = ({ timedOut, isCanceled, signal, code }: Ending): string => {
-  if (timedOut) return 'it did not end in time'
-  if (isCanceled) return 'it was cancelled'
-  return signal === undefined
-    ? `it could not be started (${code ?? 'unknown'})`
-    : `it was killed by ${signal}`
+const STOPPED: Readonly<Record<Stop, string>> = {
+  timeout: 'it did not end in time',
+  cancelled: 'it was cancelled',
+  output: `it wrote more than ${MAX_OUTPUT / 2 ** 20} MiB`,
+}
+
+const failure = (tool: string, ending: Exclude<Ending, Outcome>): PortctlError => {
+  const because = { cause: ending }
+  if ('notStarted' in ending) {
+    const { notStarted: code } = ending
+    if (code === 'ENOENT') return PortctlError.of('tool-missing', { tool }, because)
+    return PortctlError.of('tool-failed', { tool, why: `it could not be started (${code})` }, because)
+  }
+  const why = 'stopped' in ending ? STOPPED[ending.stopped] : `it was killed by ${ending.killed}`
+  return PortctlError.of('tool-failed', { tool, why }, because)
 }
 
 /** First line with anything in it. */

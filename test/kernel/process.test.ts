@@ -1,22 +1,10 @@
-import { closeSync, openSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { execute, firstLine, inNetns, run } from '../../src/kernel/process.ts'
+import { useLab } from '../lab/hooks.ts'
+import { runScript } from '../lab/script.ts'
 
-test('gives stdout and stderr, whatever the exit status', async () => {
-  const script = 'console.log("out"); console.error("err"); process.exit(3)'
-  expect(await execute(process.execPath, ['-e', script])).toEqual({
-    stdout: 'out\n',
-    stderr: 'err\n',
-    exitCode: 3,
-  })
-})
-
-test('passes arguments as they are, with no shell in between', async () => {
-  const args = ['$HOME', '*', 'a b', ';', '']
-  const script = 'process.stdout.write(JSON.stringify(process.argv.slice(1)))'
-  const { stdout } = await run(process.execPath, ['-e', script, '--', ...args])
-  expect(JSON.parse(stdout)).toEqual(args)
-})
+const lab = useLab()
 
 test('stdin can be opened by name, read again from its start, and is larger than a pipe', async () => {
   const input = 'ü'.repeat(500_000)
@@ -35,16 +23,6 @@ test('leaves no descriptor open', async () => {
   const before = open()
   for (let i = 0; i < 10; i++) await run('cat', [], { input: 'x' })
   expect(open()).toBe(before)
-})
-
-test('hands descriptors on as 3, 4, …', async () => {
-  const fd = openSync('/proc/version', 'r')
-  try {
-    const script = 'process.stdout.write(require("node:fs").readlinkSync("/proc/self/fd/3"))'
-    expect((await run(process.execPath, ['-e', script], { inherit: [fd] })).stdout).toBe('/proc/version')
-  } finally {
-    closeSync(fd)
-  }
 })
 
 test('a failure names the tool and the first line it wrote', async () => {
@@ -71,6 +49,15 @@ test('a tool that does not end is killed', async () => {
   const cancelled = execute('sleep', ['60'], { signal: controller.signal })
   controller.abort()
   await expect(cancelled).rejects.toMatchObject({ message: "'sleep' failed: it was cancelled" })
+})
+
+test('where koffi cannot be loaded tools are started all the same', async () => {
+  const source = `import { loadLibc } from './src/kernel/libc/index.ts'
+    import { execute } from './src/kernel/process.ts'
+    const libc = await loadLibc().then(() => 'loaded', error => error.code)
+    answer({ libc, ...(await execute('cat', [], { input: 'x' })) })`
+  const found = await runScript(lab(), lab().host, source, ['env', '--chdir=/'])
+  expect(found).toEqual({ libc: 'libc-unavailable', exitCode: 0, stdout: 'x', stderr: '' })
 })
 
 test.each([

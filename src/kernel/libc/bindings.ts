@@ -41,6 +41,16 @@ const PROTOTYPES = {
   eventfd: ['int', ['uint', 'int']],
   setns: ['int', ['int', 'int']],
   unshare: ['int', ['int']],
+  // These return the errno themselves, as does posix_spawnp.
+  posix_spawn_file_actions_init: ['int', ['uintptr_t']],
+  posix_spawn_file_actions_adddup2: ['int', ['uintptr_t', 'int', 'int']],
+  posix_spawn_file_actions_destroy: ['int', ['uintptr_t']],
+  posix_spawnattr_init: ['int', ['uintptr_t']],
+  posix_spawnattr_setflags: ['int', ['uintptr_t', 'int16_t']],
+  posix_spawnattr_setsigmask: ['int', ['uintptr_t', 'uintptr_t']],
+  posix_spawnattr_setsigdefault: ['int', ['uintptr_t', 'uintptr_t']],
+  posix_spawnp: ['int', ['uintptr_t', 'str', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t']],
+  waitpid: ['int', ['int', 'uintptr_t', 'int']],
   // For calls that not every libc has a function for. Variadic, which integers do not notice on these machines.
   syscall: ['intptr_t', ['intptr_t', 'intptr_t', 'intptr_t', 'intptr_t']],
   // Returns the errno itself.

@@ -41,6 +41,7 @@ export const UDP_GRO = 104
 export const O_RDONLY = 0
 export const O_NONBLOCK = 0o4000
 export const O_CLOEXEC = 0o2000000
+export const F_DUPFD_CLOEXEC = 1030
 export const F_SETPIPE_SZ = 1031
 export const SPLICE_F_MOVE = 1
 export const SPLICE_F_NONBLOCK = 2
@@ -72,3 +73,6 @@ export const SYS_PIDFD_OPEN = 434
 export const SYS_PIDFD_GETFD = 438
 export const CLONE_NEWNET = 0x4000_0000
 export const RLIMIT_NOFILE = 7
+
+// sys/wait.h
+export const WNOHANG = 1

@@ -1,0 +1,27 @@
+/** Tools started by execa: where libc cannot be called. */
+import { execa } from 'execa'
+import { MAX_OUTPUT, type Start } from './start.ts'
+
+/** execa takes any descriptor; its types know of 3 to 9. */
+const descriptor = (fd: number): 3 => fd as 3
+
+export const startByExeca: Start = async (command, args, { stdin, inherit, env, signal, timeout }) => {
+  const result = await execa(command, args, {
+    reject: false,
+    // Short-lived tools with a timeout of their own: no exit hook on every signal for each of them.
+    cleanup: false,
+    stdio: [stdin === undefined ? 'ignore' : descriptor(stdin), 'pipe', 'pipe', ...inherit.map(descriptor)],
+    ...(signal === undefined ? {} : { cancelSignal: signal }),
+    timeout,
+    maxBuffer: MAX_OUTPUT,
+    stripFinalNewline: false,
+    env,
+    extendEnv: false,
+  })
+  const { exitCode, stdout, stderr } = result
+  if (exitCode !== undefined) return { exitCode, stdout, stderr }
+  if (result.timedOut) return { stopped: 'timeout' }
+  if (result.isCanceled) return { stopped: 'cancelled' }
+  if (result.isMaxBuffer) return { stopped: 'output' }
+  return result.signal === undefined ? { notStarted: result.code ?? 'unknown' } : { killed: result.signal }
+}

@@ -1,0 +1,144 @@
+/**
+ * Tools started by posix_spawn(3), many times faster than by Node (libc/spawn.ts).
+ *
+ * Node knows nothing of such a child. Its output comes through pipes that Node reads as any; that it ended is told by
+ * SIGCHLD, upon which each child that has not been waited for yet is looked at: several ends may come as one signal. The
+ * process id stays the child's until then, so killing by it cannot hit somebody else.
+ */
+import { Socket } from 'node:net'
+import { constants } from 'node:os'
+import { errnoName, type Libc, O_CLOEXEC, WNOHANG } from './libc/index.ts'
+import { createSpawn } from './libc/spawn.ts'
+import { type Ending, MAX_OUTPUT, type Setting, type Start, type Stop } from './start.ts'
+
+/** Milliseconds between SIGTERM and SIGKILL. */
+const PATIENCE = 5_000
+
+const signalName = (number: number): string =>
+  Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? `signal ${number}`
+
+/** Reads a status of waitpid(2) as WIFSIGNALED, WTERMSIG and WEXITSTATUS do. */
+const outcome = (status: number, stdout: string, stderr: string): Ending => {
+  const signal = status & 0x7f
+  return signal === 0 ? { exitCode: (status >> 8) & 0xff, stdout, stderr } : { killed: signalName(signal) }
+}
+
+/** Calls back with a child's status when it ended. */
+type WaitFor = (pid: number, ended: (status: number) => void) => void
+
+const createWaitFor = (libc: Libc): WaitFor => {
+  const children = new Map<number, (status: number) => void>()
+  const memory = libc.pin(4)
+  process.on('SIGCHLD', () => {
+    for (const [pid, ended] of children) {
+      if (libc.waitpid(pid, memory.address, WNOHANG) === 0) continue
+      children.delete(pid)
+      ended(memory.view.getInt32(0, true))
+    }
+  })
+  return (pid, ended) => children.set(pid, ended)
+}
+
+interface Pipe {
+  readonly read: number
+  readonly write: number
+}
+
+/** Two pipes, for stdout and stderr, or the errno. */
+const openPipes = (libc: Libc): readonly [Pipe, Pipe] | number => {
+  const ends = libc.pin(16)
+  const pipe = (at: number): Pipe => ({
+    read: ends.view.getInt32(at, true),
+    write: ends.view.getInt32(at + 4, true),
+  })
+  if (libc.pipe2(ends.address, O_CLOEXEC) === -1) return libc.errno()
+  if (libc.pipe2(ends.address + 8, O_CLOEXEC) === 0) return [pipe(0), pipe(8)]
+  const errno = libc.errno()
+  libc.close(pipe(0).read)
+  libc.close(pipe(0).write)
+  return errno
+}
+
+/** All that comes through a pipe, when it has closed. */
+const drain = (pipe: Socket, tooMuch: () => void): Promise<string> => {
+  const chunks: Buffer[] = []
+  let size = 0
+  pipe.on('data', (chunk: Buffer) => {
+    size += chunk.length
+    if (size > MAX_OUTPUT) tooMuch()
+    else chunks.push(chunk)
+  })
+  // It closes all the same.
+  pipe.on('error', () => {})
+  return new Promise(resolve => pipe.on('close', () => resolve(Buffer.concat(chunks).toString())))
+}
+
+/** Sends a signal to a child that was not waited for; one that took another user's rights may not be ended by us. */
+const kill = (pid: number, signal: NodeJS.Signals): void => {
+  try {
+    process.kill(pid, signal)
+  } catch {}
+}
+
+export const createStartByVfork = (libc: Libc): Start => {
+  const spawn = createSpawn(libc)
+  const waitFor = createWaitFor(libc)
+
+  const attend = async (
+    pid: number,
+    reads: readonly number[],
+    { signal, timeout }: Setting,
+  ): Promise<Ending> => {
+    let stopped: Stop | undefined
+    let running = true
+    let hardly: NodeJS.Timeout | undefined
+    const pipes = reads.map(fd => new Socket({ fd, readable: true, writable: false }))
+    const leave = (): void => {
+      for (const pipe of pipes) pipe.destroy()
+    }
+    const stop = (why: Stop): void => {
+      if (stopped !== undefined) return
+      stopped = why
+      if (running) {
+        kill(pid, 'SIGTERM')
+        hardly = setTimeout(kill, PATIENCE, pid, 'SIGKILL')
+      } else {
+        // It left its output to a child of its own, which goes on.
+        leave()
+      }
+    }
+    const ended = new Promise<number>(resolve => {
+      waitFor(pid, status => {
+        running = false
+        clearTimeout(hardly)
+        if (stopped !== undefined) leave()
+        resolve(status)
+      })
+    })
+    const cancel = (): void => stop('cancelled')
+    signal?.addEventListener('abort', cancel)
+    const timer = setTimeout(stop, timeout, 'timeout')
+    const [status, stdout = '', stderr = ''] = await Promise.all([
+      ended,
+      ...pipes.map(pipe => drain(pipe, () => stop('output'))),
+    ])
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', cancel)
+    return stopped === undefined ? outcome(status, stdout, stderr) : { stopped }
+  }
+
+  return async (command, args, setting) => {
+    if (setting.signal?.aborted) return { stopped: 'cancelled' }
+    const pipes = openPipes(libc)
+    if (typeof pipes === 'number') return { notStarted: errnoName(pipes) }
+    const [out, err] = pipes
+    const { stdin, inherit, env } = setting
+    const started = spawn({ command, args, env, stdio: [stdin, out.write, err.write, ...inherit] })
+    libc.close(out.write)
+    libc.close(err.write)
+    if ('pid' in started) return attend(started.pid, [out.read, err.read], setting)
+    libc.close(out.read)
+    libc.close(err.read)
+    return { notStarted: errnoName(started.errno) }
+  }
+}
