@@ -155,9 +155,9 @@ export const TARGETS: readonly Target[] = [
 
 export interface Verdict extends Summary {
   readonly target: Target
-  /** The rounds in which the CPUs were near, and those in which they were far apart; null where there were none. */
-  readonly near: Summary | null
-  readonly far: Summary | null
+  /** Median of the rounds in which the CPUs were near, and of those in which they were far apart; null where there were none. */
+  readonly near: number | null
+  readonly far: number | null
   readonly met: boolean
   /** The figure as a share of the target; 1 is just met, more is better. */
   readonly share: number
@@ -167,18 +167,19 @@ export interface Verdict extends Summary {
 export const judge = (cases: readonly CaseResult[], targets = TARGETS): readonly Verdict[] =>
   targets.flatMap(target => {
     const measured = cases.find(c => c.name === target.case)?.measured ?? []
-    const find = (name: string): Measured | undefined => measured.find(m => label(m.series, m.x) === name)
-    const of = find(target.of)
+    const find = (name: string | null): Measured | undefined =>
+      measured.find(m => label(m.series, m.x) === name)
+    const [of, other] = [find(target.of), find(target.against)]
     const values = of?.samples[target.metric] ?? []
-    const against =
-      target.against === null ? values.map(() => 1) : (find(target.against)?.samples[target.metric] ?? [])
+    const against = target.against === null ? values.map(() => 1) : (other?.samples[target.metric] ?? [])
     if (of === undefined || values.length === 0 || against.length === 0) return []
     const figures = ratios(values, against)
-    const { near, far } = byDistance(figures, of.coreLatency)
+    const sameRounds = other !== undefined && against.length === values.length
+    const { near, far } = byDistance(figures, of.coreLatency, ...(sameRounds ? [other.coreLatency] : []))
     const all = summarise(figures)
     const share = target.is === '>=' ? all.median / target.value : target.value / all.median
-    return [{ target, ...all, near: summary(near), far: summary(far), met: share >= 1, share }]
+    return [{ target, ...all, near: median(near), far: median(far), met: share >= 1, share }]
   })
 
-const summary = (figures: readonly number[]): Summary | null =>
-  figures.length === 0 ? null : summarise(figures)
+const median = (figures: readonly number[]): number | null =>
+  figures.length === 0 ? null : summarise(figures).median

@@ -5,6 +5,7 @@ import { familyOf } from '../lab/cpu.ts'
 import { watchGrowth } from '../lab/growth.ts'
 import type { Laboratory } from '../lab/laboratory.ts'
 import { run } from '../lab/process.ts'
+import { leaveWorld } from '../lab/world.ts'
 import { agentIn } from '../loads/agent.ts'
 import { type Crowd, crowdIn, processesFor } from '../loads/crowd.ts'
 import { dockerProxy } from '../peers/docker-proxy.ts'
@@ -50,7 +51,10 @@ const kinds = async (wanted: number): Promise<readonly Kind[]> => {
   return peers.map(([peer, most]) => ({ peer, most: Math.min(wanted, most) }))
 }
 
-/** A fresh one, that nobody has come to yet. */
+/** Connections that come and go first: what is made lazily, compiled code above all, belongs to no connection in particular. */
+const WARM = 2000
+
+/** A fresh one, that holds no connection. */
 const openToCrowd = async (
   laboratory: Laboratory,
   { peer, most }: Kind,
@@ -60,6 +64,7 @@ const openToCrowd = async (
   if (running === null) return null
   const { client, container } = running.world
   await agentIn(container).echo({ port: BACKEND.echo, processes: processesFor(most) })
+  await agentIn(client).firstByte({ ...published('echo'), count: WARM })
   return { peer: running, crowd: crowdIn(client, published('echo')), most }
 }
 
@@ -104,12 +109,10 @@ const memoryOf = (laboratory: Laboratory, kind: Kind): Contestant => {
       const one = await openToCrowd(laboratory, kind, `idle-${times++}`)
       if (one === null) throw new Error(`${kind.peer.name} is gone`)
       const { peer, crowd, most } = one
-      // What is made lazily, compiled code above all, belongs to no connection in particular.
-      await agentIn(peer.world.client).firstByte({ ...published('echo'), count: 2000 })
       const growth = watchGrowth(familyOf(await (peer.carriers ?? peer.pids)()))
       await crowd.size(most)
       const bytes = growth() / most
-      await crowd.size(0)
+      await leaveWorld(peer.world)
       return { bytes, count: most }
     },
   }

@@ -12,6 +12,7 @@
  * Port ranges are widened and TIME_WAIT ports reusable after a second in all three: connection rates are then bound by
  * the path and not by the 28,000 ports of the default range.
  */
+import { basename } from 'node:path'
 import { type Netns, run } from './process.ts'
 
 export interface World {
@@ -71,6 +72,26 @@ export const makeWorld = async (name: string): Promise<World> => {
   await batch(container, [...addresses('eth0', CONTAINER, 16), 'link set eth0 up'])
   await batch(container, [`route add default via ${GATEWAY[4]}`, `route add default via ${GATEWAY[6]}`])
   return { name, client, host, container, target: CONTAINER }
+}
+
+const end = (pid: number): void => {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended by itself meanwhile.
+  }
+}
+
+/** Ends everything that runs in a world, and leaves nothing of it but its name. */
+export const leaveWorld = async ({ client, host, container }: World): Promise<void> => {
+  const names = [client, host, container].map(({ path }) => basename(path))
+  const pids = await Promise.all(names.map(name => run(null, ['ip', 'netns', 'pids', name])))
+  for (const pid of pids
+    .join('\n')
+    .split('\n')
+    .filter(line => line !== ''))
+    end(Number(pid))
+  for (const name of names) await run(null, ['ip', 'netns', 'del', name])
 }
 
 /** What a router needs; proxies do without. */

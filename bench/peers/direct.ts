@@ -6,7 +6,6 @@ import { furnished, type Peer } from './peer.ts'
 export const direct: Peer = {
   name: 'direct',
   needs: {},
-  protocols: ['tcp', 'udp'],
   start: async (name = 'direct') => {
     const world = await furnished(name)
     await forwarding(world)

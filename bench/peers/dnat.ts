@@ -6,7 +6,6 @@ import { furnished, type Peer, published, SERVICES } from './peer.ts'
 export const dnat: Peer = {
   name: 'nftables DNAT',
   needs: { nft: 'nftables' },
-  protocols: ['tcp', 'udp'],
   start: async (name = 'dnat') => {
     const world = await furnished(name)
     await forwarding(world)

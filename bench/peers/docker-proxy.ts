@@ -12,7 +12,6 @@ import { furnished, type Peer, published, SERVICES } from './peer.ts'
 export const dockerProxy: Peer = {
   name: 'docker-proxy',
   needs: { 'docker-proxy': 'docker.io', 'iptables-restore': 'iptables' },
-  protocols: ['tcp', 'udp'],
   start: async (name = 'docker-proxy') => {
     const world = await furnished(name)
     await forwarding(world)

@@ -29,7 +29,6 @@ listen ${s.service}
 export const haproxy: Peer = {
   name: 'haproxy',
   needs: { haproxy: 'haproxy' },
-  protocols: ['tcp'],
   start: async (name = 'haproxy') => {
     const world = await furnished(name)
     const file = join(paths.work, `${name}.cfg`)

@@ -46,7 +46,6 @@ export const loadDockerRules = (world: World, rules: readonly Rule[]): Promise<s
 export const iptables: Peer = {
   name: 'docker iptables',
   needs: { 'iptables-restore': 'iptables' },
-  protocols: ['tcp', 'udp'],
   start: async (name = 'iptables') => {
     const world = await furnished(name)
     await forwarding(world)

@@ -30,7 +30,6 @@ ${SERVICES.map(
 export const nginx: Peer = {
   name: 'nginx stream',
   needs: { nginx: 'nginx', [MODULE]: 'libnginx-mod-stream' },
-  protocols: ['tcp', 'udp'],
   start: async (name = 'nginx') => {
     const world = await furnished(name)
     const file = join(paths.work, `${name}.conf`)

@@ -20,7 +20,6 @@ for (const pair of pairs) {
 export const nodePipe: Peer = {
   name: 'node:net pipe',
   needs: {},
-  protocols: ['tcp'],
   start: async (name = 'node-pipe') => {
     const world = await furnished(name)
     const pairs = SERVICES.filter(s => s.protocol === 'tcp').map(s => `${s.port}:${s.to}`)

@@ -24,8 +24,6 @@ export interface Peer {
   readonly name: string
   /** Programs it needs (or files, by their paths), with the Debian package that has each. */
   readonly needs: Readonly<Record<string, string>>
-  /** Protocols it can forward. */
-  readonly protocols: readonly ('tcp' | 'udp')[]
   /** `world` names its namespaces, for a second one of the kind. */
   readonly start: (world?: string) => Promise<Running>
   /** Of portctl: the same, built in another checkout. */

@@ -15,7 +15,6 @@ const peer = (
 ): Peer => ({
   name,
   needs: { nft: 'nftables' },
-  protocols: ['tcp', 'udp'],
   from: (other, label) => peer(`${name}, ${label}`, via, flags, other),
   start: async (world = worldName(name)) => {
     const ends = await outside(world)

@@ -5,7 +5,6 @@ import { furnished, type Peer, PUBLISHED, published, SERVICES } from './peer.ts'
 export const socat: Peer = {
   name: 'socat',
   needs: { socat: 'socat' },
-  protocols: ['tcp'],
   start: async (name = 'socat') => {
     const world = await furnished(name)
     const proxies = SERVICES.filter(s => s.protocol === 'tcp').map(s =>

@@ -3,7 +3,7 @@ import type { Verdict } from '../targets.ts'
 import { number } from './format.ts'
 import { plotFiles } from './plot.ts'
 import type { CaseResult, Results } from './results.ts'
-import { byDistance, type Summary, summarise } from './statistics.ts'
+import { byDistance, summarise } from './statistics.ts'
 
 /** bench/results/latest.md. */
 export const markdown = ({ machine, cases }: Results, verdicts: readonly Verdict[]): string =>
@@ -33,7 +33,8 @@ const targetTable = (verdicts: readonly Verdict[]): string[] =>
           const times = t.against === null ? '' : '×'
           const goal = `${t.is === '>=' ? '≥' : '≤'} ${number(t.value)}${times}`
           const found = `${number(all.median)}${times} (${number(all.min)}–${number(all.max)})`
-          const part = (one: Summary | null): string => (one === null ? '–' : `${number(one.median)}${times}`)
+          const part = (figure: number | null): string =>
+            figure === null ? '–' : `${number(figure)}${times}`
           return `| ${t.title} | ${t.against ?? '–'} | ${goal} | ${found} | ${part(near)} | ${part(far)} | ${met ? 'met' : '**missed**'} |`
         }),
         '',

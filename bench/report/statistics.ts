@@ -18,14 +18,17 @@ export const summarise = (samples: readonly number[]): Summary => {
   }
 }
 
-/** Samples taken while the CPUs were near, and while they were far apart. */
+/** Samples taken while the CPUs were near, and while they were far apart; those of rounds that saw both are in neither. */
 export const byDistance = (
   samples: readonly number[],
-  coreLatency: readonly number[],
-): { readonly near: readonly number[]; readonly far: readonly number[] } => ({
-  near: samples.filter((_, i) => !isFar(coreLatency[i] ?? 0)),
-  far: samples.filter((_, i) => isFar(coreLatency[i] ?? 0)),
-})
+  ...coreLatencies: readonly (readonly number[])[]
+): { readonly near: readonly number[]; readonly far: readonly number[] } => {
+  const far = (i: number): boolean[] => coreLatencies.map(all => isFar(all[i] ?? 0))
+  return {
+    near: samples.filter((_, i) => !far(i).includes(true)),
+    far: samples.filter((_, i) => !far(i).includes(false)),
+  }
+}
 
 /**
  * Ratios within rounds where both sides have a sample in each; else every sample of `of` against the median of

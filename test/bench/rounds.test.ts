@@ -120,4 +120,6 @@ describe('a round during which the CPUs are moved', () => {
 it('samples are told apart by how far the CPUs were', () => {
   expect([NEAR, FAR].map(isFar)).toEqual([false, true])
   expect(byDistance([1, 2, 3], [NEAR, FAR, NEAR])).toEqual({ near: [1, 3], far: [2] })
+  // Of two contestants: a round that saw both is of neither kind.
+  expect(byDistance([1, 2, 3], [NEAR, FAR, NEAR], [NEAR, FAR, FAR])).toEqual({ near: [1], far: [2] })
 })
