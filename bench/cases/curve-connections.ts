@@ -9,7 +9,7 @@ const COUNTS = [1, 32, 1024]
 const MANY = 8192
 
 /** Seconds that wrk, which counts from its first connection, is given to open one. */
-const OPENING = 0.0004
+const OPENING = 0.0003
 
 export const curveConnections: Case = {
   name: 'curve-connections',
