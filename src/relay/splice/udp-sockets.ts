@@ -35,10 +35,12 @@ export const udpSockets = (libc: Libc): UdpSockets => {
   const makeSocket = socketMaker(libc)
   const sockaddr = libc.pin(SOCKADDR_SIZE)
 
+  /** Beyond net.core.rmem_max, which takes CAP_NET_ADMIN; refused once, it is not asked for each flow. */
+  let force = true
+
   const prepare = (fd: number, buffer: number): void => {
-    // Beyond net.core.rmem_max with CAP_NET_ADMIN, up to it without.
-    if (options.setInt(fd, SOL_SOCKET, SO_RCVBUFFORCE, buffer) < 0)
-      options.setInt(fd, SOL_SOCKET, SO_RCVBUF, buffer)
+    force &&= options.setInt(fd, SOL_SOCKET, SO_RCVBUFFORCE, buffer) === 0
+    if (!force) options.setInt(fd, SOL_SOCKET, SO_RCVBUF, buffer)
     options.setInt(fd, IPPROTO_UDP, UDP_GRO, 1)
   }
 
