@@ -89,7 +89,7 @@ const makeDirectory = (path: string, mode: number): void => {
 
 const endSignal = (): Promise<NodeJS.Signals> =>
   new Promise(resolve => {
-    // Not `once`: execa's exit hook ends a process on a signal that nobody else listens to (any more).
+    // Not `once`: execa (kernel/start-execa.ts) ends a process on a signal that nobody else listens to (any more).
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal))
     // The terminal that started a background daemon may close.
     process.on('SIGHUP', () => {})
