@@ -81,9 +81,12 @@ const loadStart = async (): Promise<Start> => {
 }
 
 let loaded: Promise<Start> | undefined
-const start: Start = async (...program) => {
+const start: Start = async (command, args, setting) => {
+  // execve(2) takes it for the end of the string.
+  const words = [command, ...args, ...Object.values(setting.env)]
+  if (words.some(word => word?.includes('\0'))) return { notStarted: 'EINVAL' }
   loaded ??= loadStart()
-  return (await loaded)(...program)
+  return (await loaded)(command, args, setting)
 }
 
 const STOPPED: Readonly<Record<Stop, string>> = {

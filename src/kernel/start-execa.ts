@@ -10,6 +10,8 @@ export const startByExeca: Start = async (command, args, { stdin, inherit, env, 
     reject: false,
     // Short-lived tools with a timeout of their own: no exit hook on every signal for each of them.
     cleanup: false,
+    // A process group of its own, as in libc/spawn.ts.
+    detached: true,
     stdio: [stdin === undefined ? 'ignore' : descriptor(stdin), 'pipe', 'pipe', ...inherit.map(descriptor)],
     ...(signal === undefined ? {} : { cancelSignal: signal }),
     timeout,

@@ -13,30 +13,43 @@ import { type Ending, MAX_OUTPUT, type Setting, type Start, type Stop } from './
 
 /** Milliseconds between SIGTERM and SIGKILL. */
 const PATIENCE = 5_000
+/** Milliseconds for what a stopped tool wrote; pipes open after that are held by a child of its own, which goes on. */
+const REMAINDER = 200
 
 const signalName = (number: number): string =>
   Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? `signal ${number}`
 
-/** Reads a status of waitpid(2) as WIFSIGNALED, WTERMSIG and WEXITSTATUS do. */
-const outcome = (status: number, stdout: string, stderr: string): Ending => {
-  const signal = status & 0x7f
-  return signal === 0 ? { exitCode: (status >> 8) & 0xff, stdout, stderr } : { killed: signalName(signal) }
+/** A child's status when it ended, or the errno of what kept us from it. */
+type Status = { readonly status: number } | { readonly errno: number }
+
+interface Children {
+  readonly add: (pid: number, ended: (status: Status) => void) => void
+  /** Looks at each, and tells of those that ended. */
+  readonly collect: () => void
 }
 
-/** Calls back with a child's status when it ended. */
-type WaitFor = (pid: number, ended: (status: number) => void) => void
-
-const createWaitFor = (libc: Libc): WaitFor => {
-  const children = new Map<number, (status: number) => void>()
+const createChildren = (libc: Libc): Children => {
+  const children = new Map<number, (status: Status) => void>()
   const memory = libc.pin(4)
-  process.on('SIGCHLD', () => {
+  const collect = (): void => {
     for (const [pid, ended] of children) {
-      if (libc.waitpid(pid, memory.address, WNOHANG) === 0) continue
+      const got = libc.waitpid(pid, memory.address, WNOHANG)
+      if (got === 0) continue
       children.delete(pid)
-      ended(memory.view.getInt32(0, true))
+      ended(got === pid ? { status: memory.view.getInt32(0, true) } : { errno: libc.errno() })
     }
-  })
-  return (pid, ended) => children.set(pid, ended)
+  }
+  process.on('SIGCHLD', collect)
+  return { add: (pid, ended) => children.set(pid, ended), collect }
+}
+
+/** Reads a status of waitpid(2) as WIFSIGNALED, WTERMSIG and WEXITSTATUS do. */
+const outcome = (end: Status, stdout: string, stderr: string): Ending => {
+  if ('errno' in end) return { notStarted: errnoName(end.errno) }
+  const signal = end.status & 0x7f
+  return signal === 0
+    ? { exitCode: (end.status >> 8) & 0xff, stdout, stderr }
+    : { killed: signalName(signal) }
 }
 
 interface Pipe {
@@ -82,7 +95,7 @@ const kill = (pid: number, signal: NodeJS.Signals): void => {
 
 export const createStartByVfork = (libc: Libc): Start => {
   const spawn = createSpawn(libc)
-  const waitFor = createWaitFor(libc)
+  const children = createChildren(libc)
 
   const attend = async (
     pid: number,
@@ -91,27 +104,30 @@ export const createStartByVfork = (libc: Libc): Start => {
   ): Promise<Ending> => {
     let stopped: Stop | undefined
     let running = true
-    let hardly: NodeJS.Timeout | undefined
+    let whole = true
+    let next: NodeJS.Timeout | undefined
     const pipes = reads.map(fd => new Socket({ fd, readable: true, writable: false }))
     const leave = (): void => {
+      whole = false
       for (const pipe of pipes) pipe.destroy()
     }
     const stop = (why: Stop): void => {
       if (stopped !== undefined) return
+      // It may have ended while this thread did something else.
+      children.collect()
       stopped = why
-      if (running) {
-        kill(pid, 'SIGTERM')
-        hardly = setTimeout(kill, PATIENCE, pid, 'SIGKILL')
-      } else {
-        // It left its output to a child of its own, which goes on.
-        leave()
-      }
+      if (running) kill(pid, 'SIGTERM')
+      next = running ? setTimeout(kill, PATIENCE, pid, 'SIGKILL') : setTimeout(leave, REMAINDER)
     }
-    const ended = new Promise<number>(resolve => {
-      waitFor(pid, status => {
+    const tooMuch = (): void => {
+      whole = false
+      stop('output')
+    }
+    const ended = new Promise<Status>(resolve => {
+      children.add(pid, status => {
         running = false
-        clearTimeout(hardly)
-        if (stopped !== undefined) leave()
+        clearTimeout(next)
+        if (stopped !== undefined) next = setTimeout(leave, REMAINDER)
         resolve(status)
       })
     })
@@ -120,11 +136,14 @@ export const createStartByVfork = (libc: Libc): Start => {
     const timer = setTimeout(stop, timeout, 'timeout')
     const [status, stdout = '', stderr = ''] = await Promise.all([
       ended,
-      ...pipes.map(pipe => drain(pipe, () => stop('output'))),
+      ...pipes.map(pipe => drain(pipe, tooMuch)),
     ])
     clearTimeout(timer)
+    clearTimeout(next)
     signal?.removeEventListener('abort', cancel)
-    return stopped === undefined ? outcome(status, stdout, stderr) : { stopped }
+    const ending = outcome(status, stdout, stderr)
+    // One that ended by itself after all has done what it says.
+    return stopped === undefined || (whole && 'exitCode' in ending) ? ending : { stopped }
   }
 
   return async (command, args, setting) => {

@@ -40,6 +40,12 @@ test('a missing tool is told apart, here and in another namespace', async () => 
   await expect(inNetns('/proc/self/ns/net')('no-such-tool', [])).rejects.toMatchObject(missing)
 })
 
+test('a NUL would cut an argument short, and is refused', async () => {
+  await expect(execute('echo', ['a\0b'])).rejects.toMatchObject({
+    message: "'echo' failed: it could not be started (EINVAL)",
+  })
+})
+
 test('a tool that does not end is killed', async () => {
   await expect(execute('sleep', ['60'], { timeout: 50 })).rejects.toMatchObject({
     code: 'tool-failed',

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
@@ -84,6 +85,14 @@ describe.each([
     expect(stdout.trim().split('\n').map(mask)).toEqual([0, 0])
   })
 
+  test('has a process group of its own: Ctrl-C at our terminal is not for it', async () => {
+    const { stdout } = (await sh('read _ _ _ _ group _ < /proc/$$/stat; echo $$ $group')) as {
+      stdout: string
+    }
+    const [pid, group] = stdout.trim().split(' ')
+    expect(group).toBe(pid)
+  })
+
   test('may write more than a pipe holds, to both', async () => {
     const ending = await sh('head -c 3000000 /dev/zero; head -c 2000000 /dev/zero >&2')
     const { stdout, stderr } = ending as { stdout: string; stderr: string }
@@ -93,6 +102,18 @@ describe.each([
   test('that is not there, or is no program, is told by the name of the errno', async () => {
     expect(await run('no-such-tool', [])).toEqual({ notStarted: 'ENOENT' })
     expect(await run('/etc/passwd', [])).toEqual({ notStarted: 'EACCES' })
+  })
+
+  test('that ended while our thread did something else is told as it ended', async () => {
+    const held = sh('echo done; exit 3', { timeout: 50 })
+    await sleep(20)
+    execFileSync('sleep', ['0.2'])
+    expect(await held).toEqual({ exitCode: 3, stdout: 'done\n', stderr: '' })
+  })
+
+  test('that minds SIGTERM by ending well is told as it ended', async () => {
+    const ending = await sh('trap "echo bye; exit 0" TERM; while :; do sleep 0.05; done', { timeout: 200 })
+    expect(ending).toEqual({ exitCode: 0, stdout: 'bye\n', stderr: '' })
   })
 
   test('that is killed is told by the name of the signal', async () => {
