@@ -16,7 +16,7 @@ import type { Case, Contestant } from './case.ts'
 
 const MOST = 20_000
 /** nginx's memory is in a straight line: as many as tell its slope. */
-const MOST_OF_NGINX = 4000
+const MOST_OF_NGINX = 2000
 /** Of the latency beside them. */
 const CROWD = 10_000
 /** Descriptors of a process that are not for connections. */

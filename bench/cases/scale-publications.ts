@@ -23,7 +23,7 @@ const contestant = (
   x,
   measure: async () => {
     await run(host, ['conntrack', '-F'])
-    const options = { connections: 64, seconds: laboratory.seconds, close: true }
+    const options = { connections: 64, seconds: laboratory.brief, close: true }
     const result = await wrk(client, `http://${HOST[4]}:${FIRST + x - 1}/`, options)
     return { 'connections-per-second': result.perSecond }
   },

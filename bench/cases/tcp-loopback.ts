@@ -22,7 +22,7 @@ export const tcpLoopback: Case = {
         peer.name === direct.name ? peer.endpoint('http') : { host: '127.0.0.1', port: PUBLISHED.http }
       const result = await wrk(peer.world.host, `http://${host}:${port}/`, {
         connections: 32,
-        seconds: laboratory.seconds,
+        seconds: laboratory.brief,
       })
       return { units: result.requests / 1000, values: { 'requests-per-second': result.perSecond } }
     }),
