@@ -21,9 +21,9 @@ export const startByExeca: Start = async (command, args, { stdin, inherit, env, 
     extendEnv: false,
   })
   const { exitCode, stdout, stderr } = result
+  if (result.isMaxBuffer) return { stopped: 'output' }
   if (exitCode !== undefined) return { exitCode, stdout, stderr }
   if (result.timedOut) return { stopped: 'timeout' }
   if (result.isCanceled) return { stopped: 'cancelled' }
-  if (result.isMaxBuffer) return { stopped: 'output' }
   return result.signal === undefined ? { notStarted: result.code ?? 'unknown' } : { killed: result.signal }
 }

@@ -93,6 +93,9 @@ const kill = (pid: number, signal: NodeJS.Signals): void => {
   } catch {}
 }
 
+/** Not before the loop has read once: it looks at timers first. */
+const soon = (action: () => void): NodeJS.Timeout => setTimeout(() => setImmediate(action), REMAINDER)
+
 export const createStartByVfork = (libc: Libc): Start => {
   const spawn = createSpawn(libc)
   const children = createChildren(libc)
@@ -105,9 +108,12 @@ export const createStartByVfork = (libc: Libc): Start => {
     let stopped: Stop | undefined
     let running = true
     let whole = true
+    /** It ended without our doing. */
+    let alone = true
     let next: NodeJS.Timeout | undefined
     const pipes = reads.map(fd => new Socket({ fd, readable: true, writable: false }))
     const leave = (): void => {
+      if (pipes.every(pipe => pipe.destroyed)) return
       whole = false
       for (const pipe of pipes) pipe.destroy()
     }
@@ -115,9 +121,10 @@ export const createStartByVfork = (libc: Libc): Start => {
       if (stopped !== undefined) return
       // It may have ended while this thread did something else.
       children.collect()
+      alone = !running
       stopped = why
       if (running) kill(pid, 'SIGTERM')
-      next = running ? setTimeout(kill, PATIENCE, pid, 'SIGKILL') : setTimeout(leave, REMAINDER)
+      next = running ? setTimeout(kill, PATIENCE, pid, 'SIGKILL') : soon(leave)
     }
     const tooMuch = (): void => {
       whole = false
@@ -127,7 +134,7 @@ export const createStartByVfork = (libc: Libc): Start => {
       children.add(pid, status => {
         running = false
         clearTimeout(next)
-        if (stopped !== undefined) next = setTimeout(leave, REMAINDER)
+        if (stopped !== undefined) next = soon(leave)
         resolve(status)
       })
     })
@@ -142,8 +149,9 @@ export const createStartByVfork = (libc: Libc): Start => {
     clearTimeout(next)
     signal?.removeEventListener('abort', cancel)
     const ending = outcome(status, stdout, stderr)
-    // One that ended by itself after all has done what it says.
-    return stopped === undefined || (whole && 'exitCode' in ending) ? ending : { stopped }
+    // One that ended well after our SIGTERM has done what it was asked to.
+    const success = 'exitCode' in ending && ending.exitCode === 0
+    return stopped === undefined || (whole && (alone || success)) ? ending : { stopped }
   }
 
   return async (command, args, setting) => {

@@ -106,13 +106,12 @@ describe.each([
 
   test('that ended while our thread did something else is told as it ended', async () => {
     const held = sh('echo done; exit 3', { timeout: 50 })
-    await sleep(20)
     execFileSync('sleep', ['0.2'])
     expect(await held).toEqual({ exitCode: 3, stdout: 'done\n', stderr: '' })
   })
 
   test('that minds SIGTERM by ending well is told as it ended', async () => {
-    const ending = await sh('trap "echo bye; exit 0" TERM; while :; do sleep 0.05; done', { timeout: 200 })
+    const ending = await sh('trap "echo bye; exit 0" TERM; while :; do sleep 0.05; done', { timeout: 1_000 })
     expect(ending).toEqual({ exitCode: 0, stdout: 'bye\n', stderr: '' })
   })
 
@@ -159,6 +158,25 @@ describe.each([
     for (let i = 0; i < 5; i++) await all()
     expect(openDescriptors()).toBe(before)
   })
+})
+
+test('what ended a tool before we could stop it is told', async () => {
+  const controller = new AbortController()
+  const setting = {
+    stdin: undefined,
+    inherit: [],
+    env: process.env,
+    signal: controller.signal,
+    timeout: 9_000,
+  }
+  const [crashed, done] = ['kill -SEGV $$', 'echo done'].map(script =>
+    startByVfork('sh', ['-c', script], setting),
+  )
+  execFileSync('sleep', ['0.2'])
+  controller.abort()
+  execFileSync('sleep', ['0.4'])
+  expect(await crashed).toEqual({ killed: 'SIGSEGV' })
+  expect(await done).toEqual({ exitCode: 0, stdout: 'done\n', stderr: '' })
 })
 
 test('a child of the tool that keeps its output open is not waited for longer than the tool may take', async () => {
