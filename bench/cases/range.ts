@@ -79,7 +79,7 @@ export const rangeDocker: Case = {
   words: [],
   title: 'A range of 1,000 ports beside Docker: publish, unpublish, memory',
   method:
-    'Wall time of the command; memory is the growth of proportional set size over control and relay, or over dockerd and its docker-proxies. Five rounds of Docker take a quarter of an hour, so this case is run by itself',
+    'Wall time of the command; memory is the growth of proportional set size over control and relay, or over dockerd and its docker-proxies. Five rounds of Docker take twenty minutes, so this case is run by itself',
   apart: true,
   metrics,
   contestants: async laboratory => {

@@ -10,6 +10,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { PortctlError } from '../core/errors.ts'
 import type { JsonObject, Nft } from '../kernel/nft.ts'
+import { elementsOf } from '../plan/elements.ts'
 import { type Desired, NOTHING, type Operation } from '../plan/index.ts'
 import { type NftCommand, TABLE } from '../plan/nftables.ts'
 import { COUNTED, drift, readCounters, readTable, repair, type Traffic } from '../plan/observed.ts'
@@ -18,8 +19,8 @@ import { commands, replaceTable } from '../plan/ruleset.ts'
 
 const REF = { family: TABLE.family, table: TABLE.name }
 
-/** Ports of a shifted range, each an element of its own, from which it is cheaper to list set by set. */
-const BULK = 2_000
+/** Elements from which it is cheaper to list only the sets that count something, with an nft each. */
+const BULK = 4_000
 
 const contradicts = (error: unknown): boolean =>
   error instanceof PortctlError && (error.code === 'nft-not-found' || error.code === 'nft-exists')
@@ -75,14 +76,14 @@ export class Table {
     })
   }
 
-  /** One listing of the whole table is the cheapest, unless shifted ranges have filled it with what does not count. */
+  /** One listing of the whole table is the cheapest, unless there is much in it. */
   async traffic(): Promise<ReadonlyMap<string, Traffic>> {
-    const forwards = this.#held?.forwards ?? []
-    if (forwards.length === 0) return new Map()
-    const bulk = forwards.some(
-      ({ ports, toPorts }) => ports.first !== toPorts.first && ports.last - ports.first > BULK,
-    )
-    return readCounters(bulk ? await this.#nft.listSets(REF, COUNTED) : ((await this.#list()) ?? []))
+    if (this.#held === undefined || this.#held.forwards.length === 0) return new Map()
+    const elements = elementsOf(this.#held)
+    if (elements.length < BULK) return readCounters((await this.#list()) ?? [])
+    const used = new Set(elements.map(({ set }) => set))
+    const counting = COUNTED.filter(({ name }) => used.has(name))
+    return readCounters(await this.#nft.listSets(REF, counting))
   }
 
   remove(): Promise<void> {

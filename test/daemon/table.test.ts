@@ -6,7 +6,7 @@ import { CHAINS } from '../../src/plan/chains.ts'
 import type { Operation } from '../../src/plan/index.ts'
 import { TABLE } from '../../src/plan/nftables.ts'
 
-const publish = (port: number): Operation => ({
+const publish = (port: number): Extract<Operation, { op: 'add-forward' }> => ({
   op: 'add-forward',
   forward: {
     publication: `${port}`,
@@ -53,4 +53,21 @@ test('a change of somebody else beside one of ours is noticed', async () => {
   await nft.apply([flushGuard])
   await table.apply([publish(8081)])
   expect(await table.revive()).toBe(true)
+})
+
+test('the counters of many are read from the sets that count them, each by itself', async () => {
+  const nft = createFakeNft()
+  const [whole, sets] = [vi.spyOn(nft, 'listTable'), vi.spyOn(nft, 'listSets')]
+  const table = new Table(nft)
+  const traffic = async () => [...(await table.traffic()).keys()].sort()
+  expect(await traffic()).toEqual([])
+  await table.apply([publish(8080)])
+  expect(await traffic()).toEqual(['8080'])
+  expect([whole.mock.calls.length, sets.mock.calls.length]).toEqual([1, 0])
+
+  const many = Array.from({ length: 1_000 }, (_, i) => publish(10_000 + i))
+  await table.apply(many)
+  expect(await traffic()).toEqual([...many.map(({ forward }) => forward.publication), '8080'].sort())
+  expect(whole).toHaveBeenCalledTimes(1)
+  expect(sets.mock.calls[0]?.[1].map(({ name }) => name)).toEqual(['dnat_any4', 'in_any4', 'out_any4'])
 })
