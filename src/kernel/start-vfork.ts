@@ -1,9 +1,9 @@
 /**
  * Tools started by posix_spawn(3), many times faster than by Node (libc/spawn.ts).
  *
- * Node knows nothing of such a child. Its output comes through pipes that Node reads as any; that it ended is told by
- * SIGCHLD, upon which each child that has not been waited for yet is looked at: several ends may come as one signal. The
- * process id stays the child's until then, so killing by it cannot hit somebody else.
+ * Node knows nothing of such a child. Its output comes through pipes, which Node reads like every other; that it ended
+ * is told by SIGCHLD, upon which each child that has not been waited for yet is looked at: several ends may come as one
+ * signal. The process id stays the child's until then, so killing by it cannot hit somebody else.
  */
 import { Socket } from 'node:net'
 import { constants } from 'node:os'
