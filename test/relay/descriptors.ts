@@ -21,10 +21,10 @@ const dataThreads = (): readonly string[] => {
   return own
 }
 
-/** Descriptors of data-path threads that are sockets. */
-export const socketsOfDataThreads = (): readonly number[] =>
+/** Descriptors of data-path threads that are sockets, or ends of pipes. */
+export const ofDataThreads = (kind: 'socket' | 'pipe'): readonly number[] =>
   dataThreads().flatMap(directory =>
-    numbersIn(directory).filter(fd => linkOf(directory, fd)?.startsWith('socket:')),
+    numbersIn(directory).filter(fd => linkOf(directory, fd)?.startsWith(`${kind}:`)),
   )
 
 /** The soft limit under which the one data-path thread may open so many more: descriptors fill gaps first. */

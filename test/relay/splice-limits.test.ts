@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { loadLibc, RLIMIT_NOFILE } from '../../src/kernel/libc/index.ts'
 import { createSpliceEngine } from '../../src/relay/splice/index.ts'
 import { buildProgram, buildWorker } from './build-worker.ts'
-import { limitThatLeaves, socketsOfDataThreads } from './descriptors.ts'
+import { limitThatLeaves, ofDataThreads } from './descriptors.ts'
 import { LOCAL, LOCAL6, tcpBed } from './tcp-bed.ts'
 import { Peer } from './udp-peers.ts'
 
@@ -179,7 +179,7 @@ describe('splice: descriptors kept back for control', () => {
     bed.cleanup(() => child.kill('SIGKILL'))
     await once(child.stdout, 'data')
     expect(await bed.counters(id)).toMatchObject({ total: 400 })
-    expect(Math.max(...socketsOfDataThreads())).toBeLessThan(OPEN_FILES - 32)
+    expect(Math.max(...ofDataThreads('socket'))).toBeLessThan(OPEN_FILES - 32)
   })
 })
 
@@ -228,6 +228,27 @@ describe('splice: threads with tables of their own', () => {
   })
 })
 
+describe('splice: idle connections', () => {
+  const bed = tcpBed(() => createSpliceEngine({ workerFile }))
+
+  it('hold two sockets each and no pipe, whatever has passed through them', async () => {
+    const server = await bed.echo()
+    const { port } = await bed.open({ address: LOCAL }, server.port)
+    const [sockets, pipes] = [ofDataThreads('socket').length, ofDataThreads('pipe').length]
+    const bulk = Buffer.alloc(300_000, 'b')
+    for (let i = 1; i <= 40; i++) {
+      const client = await bed.dial(port)
+      void client.write(bulk)
+      expect((await client.read(bulk.length)).equals(bulk)).toBe(true)
+      expect(ofDataThreads('socket')).toHaveLength(sockets + 2 * i)
+    }
+    // One pipe, of two ends, for either direction of the one connection that was in full flow.
+    const kept = ofDataThreads('pipe').length - pipes
+    expect(kept).toBeGreaterThan(0)
+    expect(kept).toBeLessThanOrEqual(2 * 2)
+  })
+})
+
 describe('splice: a thread that is full', () => {
   const OPEN_FILES = 256
   const CEILING = OPEN_FILES - 64
@@ -251,14 +272,14 @@ describe('splice: a thread that is full', () => {
     for (let i = 0; i < MOST && logged.length === 0; i++) await isServed(busy.port)
     expect(logged).toEqual([expect.stringContaining('accepting pauses')])
     for (const { port } of quiet) await isServed(port)
-    expect(Math.max(...socketsOfDataThreads())).toBeLessThan(CEILING)
+    expect(Math.max(...ofDataThreads('socket'))).toBeLessThan(CEILING)
 
     // More than both can take: the rest waits, for longer than it takes to try again.
     for (let i = 0; i < OPEN_FILES; i++) await bed.dial(busy.port)
     await expect.poll(() => logged.length).toBe(2)
     await new Promise(resolve => setTimeout(resolve, 500))
     expect((await bed.counters(busy.id)).active).toBeLessThan(CEILING)
-    expect(Math.max(...socketsOfDataThreads())).toBeLessThan(CEILING)
+    expect(Math.max(...ofDataThreads('socket'))).toBeLessThan(CEILING)
     await bed.open({ address: LOCAL }, server.port)
   })
 })
