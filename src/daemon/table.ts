@@ -10,8 +10,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { PortctlError } from '../core/errors.ts'
 import type { JsonObject, Nft } from '../kernel/nft.ts'
-import { elementsOf } from '../plan/elements.ts'
-import { type Desired, NOTHING, type Operation } from '../plan/index.ts'
+import { type Desired, type Forward, NOTHING, type Operation } from '../plan/index.ts'
 import { type NftCommand, TABLE } from '../plan/nftables.ts'
 import { COUNTED, drift, readCounters, readTable, repair, type Traffic } from '../plan/observed.ts'
 import { applyAll } from '../plan/operations.ts'
@@ -19,8 +18,12 @@ import { commands, replaceTable } from '../plan/ruleset.ts'
 
 const REF = { family: TABLE.family, table: TABLE.name }
 
-/** Elements from which it is cheaper to list only the sets that count something, with an nft each. */
-const BULK = 4_000
+/** Published ports from which it is cheaper to list only the sets that count something, with an nft each. */
+const BULK = 3_000
+
+/** A range that keeps its numbers weighs no more than a single port. */
+const weight = ({ ports, toPorts }: Forward): number =>
+  ports.first === toPorts.first ? 1 : ports.last - ports.first + 1
 
 const contradicts = (error: unknown): boolean =>
   error instanceof PortctlError && (error.code === 'nft-not-found' || error.code === 'nft-exists')
@@ -78,12 +81,10 @@ export class Table {
 
   /** One listing of the whole table is the cheapest, unless there is much in it. */
   async traffic(): Promise<ReadonlyMap<string, Traffic>> {
-    if (this.#held === undefined || this.#held.forwards.length === 0) return new Map()
-    const elements = elementsOf(this.#held)
-    if (elements.length < BULK) return readCounters((await this.#list()) ?? [])
-    const used = new Set(elements.map(({ set }) => set))
-    const counting = COUNTED.filter(({ name }) => used.has(name))
-    return readCounters(await this.#nft.listSets(REF, counting))
+    const forwards = this.#held?.forwards ?? []
+    if (forwards.length === 0) return new Map()
+    const bulk = forwards.reduce((sum, forward) => sum + weight(forward), 0) > BULK
+    return readCounters(bulk ? await this.#nft.listSets(REF, COUNTED) : ((await this.#list()) ?? []))
   }
 
   remove(): Promise<void> {

@@ -6,7 +6,9 @@ import { CHAINS } from '../../src/plan/chains.ts'
 import type { Operation } from '../../src/plan/index.ts'
 import { TABLE } from '../../src/plan/nftables.ts'
 
-const publish = (port: number): Extract<Operation, { op: 'add-forward' }> => ({
+type AddForward = Extract<Operation, { op: 'add-forward' }>
+
+const publish = (port: number): AddForward => ({
   op: 'add-forward',
   forward: {
     publication: `${port}`,
@@ -55,19 +57,27 @@ test('a change of somebody else beside one of ours is noticed', async () => {
   expect(await table.revive()).toBe(true)
 })
 
-test('the counters of many are read from the sets that count them, each by itself', async () => {
+const range = (length: number, toFirst: number): AddForward => ({
+  op: 'add-forward',
+  forward: {
+    ...publish(20_000).forward,
+    ports: { first: 20_000, last: 20_000 + length - 1 },
+    toPorts: { first: toFirst, last: toFirst + length - 1 },
+  },
+})
+
+test.each([
+  ['nothing', [], { whole: 0, sets: 0 }],
+  ['a port', [publish(8080)], { whole: 1, sets: 0 }],
+  ['3,001 ports', Array.from({ length: 3_001 }, (_, i) => publish(10_000 + i)), { whole: 0, sets: 1 }],
+  ['a range of 4,000 that keeps its numbers, one element', [range(4_000, 20_000)], { whole: 1, sets: 0 }],
+  ['a range of 4,000 that is shifted, an element each', [range(4_000, 30_000)], { whole: 0, sets: 1 }],
+] as const)('counters of %s are read from the whole table, or set by set', async (_, operations, calls) => {
   const nft = createFakeNft()
   const [whole, sets] = [vi.spyOn(nft, 'listTable'), vi.spyOn(nft, 'listSets')]
   const table = new Table(nft)
-  const traffic = async () => [...(await table.traffic()).keys()].sort()
-  expect(await traffic()).toEqual([])
-  await table.apply([publish(8080)])
-  expect(await traffic()).toEqual(['8080'])
-  expect([whole.mock.calls.length, sets.mock.calls.length]).toEqual([1, 0])
-
-  const many = Array.from({ length: 1_000 }, (_, i) => publish(10_000 + i))
-  await table.apply(many)
-  expect(await traffic()).toEqual([...many.map(({ forward }) => forward.publication), '8080'].sort())
-  expect(whole).toHaveBeenCalledTimes(1)
-  expect(sets.mock.calls[0]?.[1].map(({ name }) => name)).toEqual(['dnat_any4', 'in_any4', 'out_any4'])
+  await table.apply(operations)
+  const counted = await table.traffic()
+  expect([...counted.keys()]).toEqual(operations.map(({ forward }) => forward.publication))
+  expect({ whole: whole.mock.calls.length, sets: sets.mock.calls.length }).toEqual(calls)
 })
