@@ -1,4 +1,7 @@
-/** Tools started by execa: where libc cannot be called. */
+/**
+ * Tools started by execa: where libc cannot be called. It does not tell whether a tool that failed did so before our
+ * SIGTERM or upon it, so its exit status is passed on either way.
+ */
 import { execa } from 'execa'
 import { MAX_OUTPUT, type Start } from './start.ts'
 

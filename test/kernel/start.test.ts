@@ -3,7 +3,7 @@ import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { loadLibc } from '../../src/kernel/libc/index.ts'
-import type { Ending, Setting, Start } from '../../src/kernel/start.ts'
+import { type Ending, MAX_OUTPUT, type Setting, type Start } from '../../src/kernel/start.ts'
 import { startByExeca } from '../../src/kernel/start-execa.ts'
 import { createStartByVfork } from '../../src/kernel/start-vfork.ts'
 
@@ -97,6 +97,11 @@ describe.each([
     const ending = await sh('head -c 3000000 /dev/zero; head -c 2000000 /dev/zero >&2')
     const { stdout, stderr } = ending as { stdout: string; stderr: string }
     expect([stdout.length, stderr.length]).toEqual([3_000_000, 2_000_000])
+  })
+
+  test('that writes more than anybody could want is stopped, even if it takes that well', async () => {
+    const flood = `trap 'exit 0' TERM; head -c ${MAX_OUTPUT + 1_000_000} /dev/zero | tr '\\0' x & wait`
+    expect(await sh(flood)).toEqual({ stopped: 'output' })
   })
 
   test('that is not there, or is no program, is told by the name of the errno', async () => {
