@@ -18,7 +18,7 @@ import { commands, replaceTable } from '../plan/ruleset.ts'
 
 const REF = { family: TABLE.family, table: TABLE.name }
 
-/** Published ports from which it is cheaper to list only the sets that count something, with an nft each. */
+/** With more published ports it is cheaper to list only the sets that count something, with an nft each. */
 const BULK = 3_000
 
 /** A range that keeps its numbers weighs no more than a single port. */
