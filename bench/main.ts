@@ -1,7 +1,7 @@
 /**
  * The bench, from the command line to the results: select cases, measure each in interleaved rounds, write the report.
  *
- *   npm run bench                      every case but range-docker, which takes as long by itself
+ *   npm run bench                      every case but range-docker, which takes longer than all others together
  *   npm run bench -- tcp udp           the cases those words select (names and groups; `list` shows them)
  *   npm run bench -- --rounds 9 --seconds 5 tcp    more and longer samples
  *   npm run bench -- --peers 'docker-proxy,portctl relay' tcp    these only; prints, and writes nothing

@@ -29,7 +29,7 @@ export interface Case {
   readonly axis?: string
   /** What grows with `x`, and is not given back: all rounds of one `x` come before those of the next. */
   readonly grows?: boolean
-  /** Takes as long as all others together: runs only where it is named, and keeps its place in the report meanwhile. */
+  /** Takes longer than all others together: runs only where it is named, and keeps its place in the report meanwhile. */
   readonly apart?: boolean
   readonly contestants: (laboratory: Laboratory) => Promise<readonly Contestant[]>
 }

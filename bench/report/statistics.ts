@@ -32,10 +32,9 @@ export const byDistance = (
 
 /**
  * Ratios within rounds where both sides have a sample in each; else every sample of `of` against the median of
- * `against` (one that failed after a while, or what the guard takes from the record).
+ * `against` (what the guard takes from the record). Nothing against nothing is even.
  */
 export const ratios = (of: readonly number[], against: readonly number[]): readonly number[] => {
-  if (of.length === against.length) return of.map((value, i) => value / (against[i] ?? Number.NaN))
-  const { median } = summarise(against)
-  return of.map(value => value / median)
+  const other = of.length === against.length ? against : of.map(() => summarise(against).median)
+  return of.map((value, i) => (value === other[i] ? 1 : value / (other[i] ?? Number.NaN)))
 }
