@@ -99,7 +99,7 @@ const main = async (): Promise<number> => {
   const laboratory = openLaboratory({ say, only, seconds, against })
   const results = await measure(select(positionals), laboratory, rounds, say)
   // A part of a case's contestants must not take the place of all of them.
-  if (against.length > 0 || only.length > 0) console.log(compare(results, against))
+  if (against.length > 0 || only.length > 0) process.stdout.write(compare(results, against))
   else {
     await writeReport(
       results,

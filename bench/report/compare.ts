@@ -12,6 +12,7 @@ import { ratios, summarise } from './statistics.ts'
 
 export const compare = (results: readonly CaseResult[], checkouts: readonly string[]): string =>
   results
+    .filter(({ measured }) => measured.length > 0)
     .flatMap(one => [
       one.title,
       `  ${distance(one)}`,
@@ -20,7 +21,8 @@ export const compare = (results: readonly CaseResult[], checkouts: readonly stri
       ),
       ...Object.entries(one.metrics).flatMap(([m, { title }]) => rows(one, m, title, checkouts)),
     ])
-    .join('\n')
+    .map(line => `${line}\n`)
+    .join('')
 
 const rows = (
   { measured }: CaseResult,
