@@ -60,6 +60,6 @@ export const coldPublish: Case = {
               () => theirs.docker('rm', '-f', 'cold'),
             ),
           ]),
-    ]
+    ].filter(({ series }) => laboratory.takes(series))
   },
 }

@@ -33,6 +33,6 @@ export const startup: Case = {
       ...((await laboratory.has({ name: 'docker --version', needs: { docker: 'docker.io' } }))
         ? [timed('docker --version', () => run(host, ['docker', '--version']))]
         : []),
-    ]
+    ].filter(({ series }) => laboratory.takes(series))
   },
 }
